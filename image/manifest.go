@@ -1,0 +1,67 @@
+// Package image is the contract between bake, which writes images, run, which
+// starts them, and the guest: the manifest inside the image, the run
+// configuration beside it, and how an image file is read back.
+//
+// docs/image.md is the specification.
+package image
+
+// ManifestVersion is the Manifest.Version that this package describes.
+const ManifestVersion = 1
+
+// Manifest says what an image runs, and how. It is stored in the image as JSON.
+type Manifest struct {
+	Version int    `json:"version"`
+	Config  string `json:"config"`  // the bake configuration, "hw_generic"
+	Program string `json:"program"` // path of the program in the guest
+
+	Args     []string `json:"args"`               // argv; Args[0] is the program
+	Env      []string `json:"env,omitempty"`      // KEY=VALUE
+	Cwd      string   `json:"cwd,omitempty"`      // "/" if empty
+	Hostname string   `json:"hostname,omitempty"` // "kiln" if empty
+
+	Memory  int       `json:"memory,omitempty"`  // MB that a run gets by default
+	Network []Network `json:"network,omitempty"` // defaults, as in RunConfig
+	Ports   []string  `json:"ports,omitempty"`   // HOST:GUEST published by default
+
+	// Files is what the root file system holds. The guest does without it: it
+	// is stored beside the loaded part of the image.
+	Files []File `json:"-"`
+}
+
+// File is one file of the root file system and where it came from.
+type File struct {
+	Path   string `json:"path"`             // in the guest
+	Source string `json:"source"`           // "program", "library", "runtime", "added", "base"
+	Link   string `json:"link,omitempty"`   // of symbolic links: the target
+	Size   int64  `json:"size"`             // bytes of regular files
+	SHA256 string `json:"sha256,omitempty"` // of regular files, hex
+}
+
+// Network is the configuration of one network interface, in the order of the
+// machine's devices.
+type Network struct {
+	Name    string   `json:"name,omitempty"`    // the user's name for it, "if" in -I if,…
+	IPv4    string   `json:"ipv4"`              // "dhcp", "static" or "none"
+	Address string   `json:"address,omitempty"` // static: ADDRESS/BITS
+	Gateway string   `json:"gateway,omitempty"`
+	IPv6    string   `json:"ipv6"` // "auto", "static" or "none"
+	Addr6   string   `json:"address6,omitempty"`
+	Gate6   string   `json:"gateway6,omitempty"`
+	DNS     []string `json:"dns,omitempty"`
+}
+
+// RunConfig is what `kiln run` passes to one boot, as the machine's initrd, in
+// JSON.
+type RunConfig struct {
+	Args        []string  `json:"args,omitempty"` // replace the manifest's from Args[1] on
+	Env         []string  `json:"env,omitempty"`  // in addition
+	Cwd         string    `json:"cwd,omitempty"`
+	Hostname    string    `json:"hostname,omitempty"`
+	Interactive bool      `json:"interactive,omitempty"` // the console is the program's terminal
+	Stdin       bool      `json:"stdin,omitempty"`       // standard input comes over the console
+	Rows        uint16    `json:"rows,omitempty"`        // of the terminal
+	Cols        uint16    `json:"cols,omitempty"`
+	Verbose     bool      `json:"verbose,omitempty"`   // the Sentry's log on the console
+	Processes   uint64    `json:"processes,omitempty"` // RLIMIT_NPROC; 0: none
+	Network     []Network `json:"network,omitempty"`   // replaces the manifest's
+}
