@@ -1,0 +1,292 @@
+package main
+
+import (
+	"unsafe"
+
+	"kiln/image/bootinfo"
+	"kiln/kernel/metal/cpu"
+	"kiln/kernel/metal/frame"
+	"kiln/kernel/metal/pvh"
+	"kiln/kernel/metal/region"
+)
+
+// maxRAM bounds the number of RAM ranges of the memory map.
+const maxRAM = 32
+
+var (
+	ram      [maxRAM]bootinfo.Range
+	ramCount int
+
+	runConfig  bootinfo.Range // physical; what the monitor passed as a module
+	rsdp       uint64
+	cmdline    [4096]byte
+	cmdlineLen int
+)
+
+// boot takes the machine from the boot stub to the kernel program's first
+// instruction, and returns the thread that runs it. startInfo is a physical
+// address.
+func boot(startInfo uint64) *thread {
+	cpu.Init()
+	initSerial()
+	initClockStart()
+	readHeader()
+	readStartInfo(startInfo)
+	c := &cpus[0]
+
+	// On the boot page tables: memory below BootMapSize only.
+	stateBytes := initFrames()
+	if !mapMachine() {
+		fatalBoot("not enough memory for page tables")
+	}
+	switchTables(c, stateBytes)
+
+	if !initTables(c) {
+		fatalBoot("not enough memory for the CPU's stacks")
+	}
+	if lack := initCPU(c); lack != "" {
+		fatalBoot2("this CPU has no ", lack)
+	}
+	if floatSize(c) > frame.Size-fpOffset {
+		fatalBoot("the CPU's floating point state is larger than a thread's area")
+	}
+	if !newIdle(c) {
+		fatalBoot("not enough memory for the idle thread")
+	}
+	initAPIC()
+	initClock()
+	initFiles()
+	t := startKernel()
+	if t == nil {
+		fatalBoot("not enough memory to start the kernel program")
+	}
+	t.state = threadRunning
+	c.cur = t
+	return t
+}
+
+// readHeader copies the boot header, which bake wrote at a fixed place.
+func readHeader() {
+	h := at[bootinfo.Header](bootinfo.LoadBase + bootinfo.HeaderOffset)
+	if h.Magic != bootinfo.Magic || h.Version != bootinfo.Version || h.Size != bootinfo.HeaderSize {
+		fatalBoot("the image's boot header is not this metal's")
+	}
+	header = *h
+	imageFrames = header.Image.Size / frame.Size
+}
+
+// readStartInfo notes the RAM, the command line and the module.
+func readStartInfo(phys uint64) {
+	info, ok := pvh.Open(phys, 0)
+	if !ok {
+		fatalBoot("the machine was not started by the PVH entry, or gave no memory map")
+	}
+	for i := range info.MemoryRanges() {
+		r := info.MemoryRange(i)
+		if r.Type == pvh.TypeRAM && ramCount < maxRAM {
+			ram[ramCount] = bootinfo.Range{Addr: r.Addr, Size: r.Size}
+			ramCount++
+		}
+	}
+	cmdlineLen = info.Cmdline(cmdline[:])
+	rsdp = info.RSDP()
+	if m, ok := info.Module(); ok {
+		runConfig = bootinfo.Range{Addr: m.Phys, Size: m.Size}
+	}
+}
+
+// initFrames gives the page allocator the free RAM that the boot page tables
+// map, and returns where its frame states are (physical).
+func initFrames() bootinfo.Range {
+	var top uint64
+	for i := range ramCount {
+		top = max(top, ram[i].End())
+	}
+	states := bootinfo.Range{Addr: header.Image.End(), Size: top / frame.Size}
+	if !inRAM(states) || states.End() > bootinfo.BootMapSize {
+		fatalBoot("not enough memory for the image: give the machine more (kiln run -M)")
+	}
+	frames.Init(0, bytesAt(uintptr(states.Addr), uintptr(states.Size)))
+	tables.Init(&frames, 0, cpu.ClearPage)
+	for i := range ramCount {
+		addFree(ram[i].Addr, min(ram[i].End(), bootinfo.BootMapSize), states)
+	}
+	array := frames.Alloc(regionsOrder)
+	if array == 0 {
+		fatalBoot("not enough memory for the image: give the machine more (kiln run -M)")
+	}
+	regions.Init(unsafe.Slice(at[region.Region](uintptr(array)), maxRegions))
+	regionsPhys = array
+	return states
+}
+
+// regionsOrder is the size of the region array in frames, as a power of two.
+const regionsOrder = 5
+
+var _ [frame.Size<<regionsOrder - maxRegions*unsafe.Sizeof(region.Region{})]byte
+
+var regionsPhys frame.Addr
+
+func inRAM(r bootinfo.Range) bool {
+	for i := range ramCount {
+		if r.Addr >= ram[i].Addr && r.End() <= ram[i].End() {
+			return true
+		}
+	}
+	return false
+}
+
+// addFree gives the allocator what is free between start and end: not the
+// first megabyte, the image, the frame states, or the module.
+func addFree(start, end uint64, states bootinfo.Range) {
+	busy := [...]bootinfo.Range{{Addr: 0, Size: 1 << 20}, header.Image, states, runConfig}
+	for start < end {
+		// The first busy range at or after start.
+		cut, next := end, end
+		for _, b := range busy {
+			if b.Size != 0 && b.End() > start && b.Addr < cut {
+				cut, next = max(b.Addr, start), b.End()
+			}
+		}
+		if cut > start {
+			frames.Add(start, cut)
+		}
+		start = max(next, start)
+		if cut == end {
+			return
+		}
+		start = (start + frame.Size - 1) &^ (frame.Size - 1)
+	}
+}
+
+// switchTables leaves the boot page tables, and gives the allocator the rest
+// of the memory.
+func switchTables(c *percpu, states bootinfo.Range) {
+	cpu.WriteMSR(cpu.MSREFER, cpu.ReadMSR(cpu.MSREFER)|cpu.EFERNoExecute)
+	c.cr3 = uintptr(kernelRoot)
+	cpu.WriteCR3(uint64(kernelRoot))
+	directMap = directMapBase
+	frames.Moved(directMap, bytesAt(directMap+uintptr(states.Addr), uintptr(states.Size)))
+	tables.Moved(directMap)
+	regions.Moved(unsafe.Slice(at[region.Region](directMap+uintptr(regionsPhys)), maxRegions))
+	for i := range ramCount {
+		if end := ram[i].End(); end > bootinfo.BootMapSize {
+			addFree(max(ram[i].Addr, bootinfo.BootMapSize), end, states)
+		}
+	}
+	frames.Add(header.BootTables.Addr, header.BootTables.End())
+	imageFrames -= header.BootTables.Size / frame.Size
+	total := frames.Stats().Total
+	userReserve = max(256, total/64)
+	plentyFrames = total / 8
+}
+
+// kernelStackSize is the first thread's stack, whose lowest 64 KB the Go
+// runtime takes for granted (runtime.rt0_go).
+const kernelStackSize = 256 << 10
+
+// startKernel makes the thread that runs the kernel program, with the stack
+// that Linux gives a new process (System V ABI, AMD64 supplement, §3.4.1).
+func startKernel() *thread {
+	t := newThread()
+	if t == nil {
+		return nil
+	}
+	stackNext += frame.Size // guard
+	base := stackNext
+	stackNext += kernelStackSize
+	if !regions.Set(base, stackNext, region.Read|region.Write) {
+		return nil
+	}
+	sp := buildStack(base, stackNext)
+	t.kind = kindTrap
+	t.regs.RIP = header.KernelEntry
+	t.regs.RSP = uint64(sp)
+	t.regs.CS, t.regs.SS = selKernelCode, selKernelData
+	t.regs.RFLAGS = alwaysFlags
+	return t
+}
+
+// Auxiliary vector types.
+const (
+	atNull         = 0
+	atPagesz       = 6
+	atEntry        = 9
+	atUID          = 11
+	atEUID         = 12
+	atGID          = 13
+	atEGID         = 14
+	atSecure       = 23
+	atRandom       = 25
+	atSysinfoEHDR  = 33
+	maxKernelWords = 512 // of argv and envp
+)
+
+// buildStack writes argc, argv, envp and the auxiliary vector at the top of a
+// stack, and returns the stack pointer. It runs after switchTables, so that
+// touching the stack brings its pages in.
+func buildStack(base, top uintptr) uintptr {
+	prefault(top-4*frame.Size, top)
+	random := top - 16
+	for i := range uintptr(2) {
+		*at[uint64](random + 8*i) = randomWord()
+	}
+	var words [maxKernelWords]uintptr
+	n := 1
+	n, argc := stringPointers(words[:], n, header.KernelArgs)
+	words[0] = uintptr(argc)
+	words[n] = 0
+	n, _ = stringPointers(words[:], n+1, header.KernelEnv)
+	words[n] = 0
+	n++
+	aux := [...][2]uintptr{
+		{atPagesz, frame.Size},
+		{atEntry, uintptr(header.KernelEntry)},
+		{atUID, 0}, {atEUID, 0}, {atGID, 0}, {atEGID, 0}, {atSecure, 0},
+		{atRandom, random},
+		{atSysinfoEHDR, buildVDSO()},
+		{atNull, 0},
+	}
+	size := uintptr(n+2*len(aux)) * 8
+	sp := (random - size) &^ 15
+	p := sp
+	for _, w := range words[:n] {
+		*at[uintptr](p) = w
+		p += 8
+	}
+	for _, a := range aux {
+		*at[uintptr](p) = a[0]
+		*at[uintptr](p + 8) = a[1]
+		p += 16
+	}
+	return sp
+}
+
+// stringPointers appends the addresses of the NUL-terminated strings in r to
+// words from index n, and returns the next index and how many there were.
+func stringPointers(words []uintptr, n int, r bootinfo.Range) (int, int) {
+	count := 0
+	start := directMap + uintptr(r.Addr)
+	for p := start; p < directMap+uintptr(r.End()); p++ {
+		if *at[byte](p) == 0 {
+			if n+4 > len(words) {
+				fatalBoot("too many arguments for the kernel program")
+			}
+			words[n] = start
+			n++
+			count++
+			start = p + 1
+		}
+	}
+	return n, count
+}
+
+// prefault brings in kernel memory, for use where a fault would be one in
+// metal before metal is ready for them.
+func prefault(start, end uintptr) {
+	for p := start; p < end; p += frame.Size {
+		if !kernelFault(p, true) {
+			fatalMemory()
+		}
+	}
+}

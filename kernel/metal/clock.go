@@ -1,0 +1,230 @@
+package main
+
+import (
+	"math/bits"
+	"unsafe"
+
+	"kiln/kernel/metal/cpu"
+)
+
+// clockState turns the time stamp counter into time. The vDSO reads it without
+// a lock: it is written once, before the kernel program starts.
+type clockState struct {
+	tscBase    uint64 // TSC at boot
+	mult       uint64 // ns per tick, 32.32 fixed point
+	wallOffset uint64 // ns from boot time to the Unix epoch's clock
+	tickMult   uint64 // ticks per ns, 32.32 fixed point
+}
+
+var clock clockState
+
+// now returns ns since boot.
+func now() uint64 {
+	hi, lo := bits.Mul64(cpu.TSC()-clock.tscBase, clock.mult)
+	return hi<<32 | lo>>32
+}
+
+// tscAt returns the TSC's value at ns since boot.
+func tscAt(ns uint64) uint64 {
+	hi, lo := bits.Mul64(ns, clock.tickMult)
+	return clock.tscBase + (hi<<32 | lo>>32)
+}
+
+func initClockStart() { clock.tscBase = cpu.TSC() }
+
+// Hypervisor CPUID leaves, signatures in EBX, ECX, EDX.
+const (
+	leafHypervisor = 0x40000000
+	leafKVM        = 0x40000001
+	leafTiming     = 0x40000010 // EAX: TSC in kHz, EBX: APIC timer in kHz
+
+	kvmClocksource2 = 1 << 3 // leafKVM EAX
+
+	msrKVMWallClock  = 0x4b564d00
+	msrKVMSystemTime = 0x4b564d01
+)
+
+// initClock learns the TSC's frequency from the best source there is, and the
+// time of day.
+func initClock() {
+	maxLeaf, b, c, d := cpu.CPUID(leafHypervisor, 0)
+	kvm := b == 0x4b4d564b && c == 0x564b4d56 && d == 0x4d
+	tcg := b == 0x54474354 && c == 0x43544743 && d == 0x47435447
+	var wall uint64 // ns since the epoch, at the moment that at is now()
+	haveWall := false
+	if kvm {
+		if a, _, _, _ := cpu.CPUID(leafKVM, 0); a&kvmClocksource2 != 0 {
+			wall, haveWall = kvmClock()
+		}
+	}
+	if clock.mult == 0 && maxLeaf >= leafTiming && maxLeaf < leafHypervisor+0x100 {
+		if khz, _, _, _ := cpu.CPUID(leafTiming, 0); khz != 0 {
+			setTSCHz(uint64(khz) * 1000)
+		}
+	}
+	if clock.mult == 0 {
+		setTSCHz(tscHzFromCPUID())
+	}
+	if clock.mult == 0 && tcg {
+		// QEMU's emulated APIC timer counts in ns.
+		apicHz = 1_000_000_000
+		setTSCHz(tscHzFromAPIC())
+	}
+	if clock.mult == 0 {
+		setTSCHz(tscHzFromPIT())
+	}
+	if clock.mult == 0 {
+		fatalBoot("no clock to measure the time stamp counter with")
+	}
+	initTimer(maxLeaf)
+	if !haveWall {
+		wall = rtcTime() * 1_000_000_000
+	}
+	clock.wallOffset = wall - now()
+}
+
+func setTSCHz(hz uint64) {
+	if hz == 0 {
+		return
+	}
+	clock.mult, _ = bits.Div64(1_000_000_000>>32, 1_000_000_000<<32&(1<<64-1), hz)
+	setTickMult()
+}
+
+func setTickMult() {
+	// tickMult = 2^64 / mult: both are 32.32 fixed point.
+	clock.tickMult, _ = bits.Div64(1, 0, clock.mult)
+}
+
+// tscHzFromCPUID reads leaf 0x15 (Intel SDM vol. 2A, CPUID): the crystal's
+// frequency and its ratio to the TSC.
+func tscHzFromCPUID() uint64 {
+	if maxLeaf, _, _, _ := cpu.CPUID(0, 0); maxLeaf < 0x15 {
+		return 0
+	}
+	den, num, crystal, _ := cpu.CPUID(0x15, 0)
+	if den == 0 || num == 0 || crystal == 0 {
+		return 0
+	}
+	return uint64(crystal) * uint64(num) / uint64(den)
+}
+
+// pvclock is struct pvclock_vcpu_time_info (Linux, Documentation/virt/kvm/x86/msr.rst).
+type pvclock struct {
+	version  uint32
+	_        uint32
+	tsc      uint64
+	system   uint64 // ns at tsc
+	mul      uint32
+	shift    int8
+	flags    uint8
+	_        [2]uint8
+	_        [32]uint8
+	wVersion uint32 // struct pvclock_wall_clock, at offset 64
+	wSec     uint32
+	wNsec    uint32
+}
+
+// pvclockPage is more than the structures need, so that they do not cross a
+// page wherever it lies.
+var pvclockPage [512]byte
+
+// kvmClock takes the TSC's frequency and the time of day from KVM.
+func kvmClock() (wall uint64, ok bool) {
+	p := (uintptr(unsafe.Pointer(&pvclockPage)) + 255) &^ 255
+	phys, mapped := tables.Translate(kernelRoot, p)
+	if !mapped {
+		return 0, false
+	}
+	cpu.WriteMSR(msrKVMSystemTime, phys|1)
+	cpu.WriteMSR(msrKVMWallClock, phys+64)
+	pv := at[pvclock](p)
+	if pv.mul == 0 {
+		return 0, false
+	}
+	if pv.shift >= 0 {
+		clock.mult = uint64(pv.mul) << uint(pv.shift)
+	} else {
+		clock.mult = uint64(pv.mul) >> uint(-pv.shift)
+	}
+	setTickMult()
+	hi, lo := bits.Mul64(cpu.TSC()-pv.tsc, clock.mult)
+	system := pv.system + (hi<<32 | lo>>32)
+	return uint64(pv.wSec)*1_000_000_000 + uint64(pv.wNsec) + system, true
+}
+
+// CMOS real-time clock, ports and registers (Motorola MC146818).
+const (
+	portCMOSIndex = 0x70
+	portCMOSData  = 0x71
+)
+
+func cmos(reg uint8) uint64 {
+	cpu.Out8(portCMOSIndex, reg|0x80) // bit 7 keeps NMI off
+	return uint64(cpu.In8(portCMOSData))
+}
+
+// rtcTime returns the real-time clock as seconds since the Unix epoch.
+func rtcTime() uint64 {
+	var v, last [7]uint64
+	for range 100 { // until two readings agree
+		for range 100_000 {
+			if cmos(0x0a)&0x80 == 0 { // no update in progress
+				break
+			}
+		}
+		v = [7]uint64{cmos(0), cmos(2), cmos(4), cmos(7), cmos(8), cmos(9), cmos(0x32)}
+		if v == last {
+			break
+		}
+		last = v
+	}
+	status := cmos(0x0b)
+	pm := v[2] & 0x80
+	v[2] &^= 0x80
+	if status&4 == 0 { // BCD
+		for i := range v {
+			v[i] = v[i]>>4*10 + v[i]&15
+		}
+	}
+	if status&2 == 0 { // 12-hour
+		v[2] %= 12
+		if pm != 0 {
+			v[2] += 12
+		}
+	}
+	century := v[6]
+	if century < 19 || century > 29 {
+		century = 20
+	}
+	return unixSeconds(century*100+v[5], v[4], v[3], v[2], v[1], v[0])
+}
+
+// unixSeconds converts a Gregorian date and time, from 1970 on, to seconds
+// since the epoch.
+func unixSeconds(year, month, day, hour, min, sec uint64) uint64 {
+	// Years from March, so that the leap day is the last.
+	if month <= 2 {
+		year--
+		month += 12
+	}
+	days := 365*year + year/4 - year/100 + year/400 + (153*(month-3)+2)/5 + day - 1 - 719468
+	return ((days*24+hour)*60+min)*60 + sec
+}
+
+// tscHzFromPIT measures the TSC against channel 2 of the interval timer
+// (Intel 8254, 1,193,182 Hz). It returns 0 if the timer does not run.
+func tscHzFromPIT() uint64 {
+	const count = 11932 // 10 ms
+	cpu.Out8(0x61, cpu.In8(0x61)&^2|1)
+	cpu.Out8(0x43, 0xb0) // channel 2, low and high byte, mode 0
+	cpu.Out8(0x42, count&0xff)
+	cpu.Out8(0x42, count>>8)
+	start := cpu.TSC()
+	for i := 0; cpu.In8(0x61)&0x20 == 0; i++ {
+		if i == 10_000_000 {
+			return 0
+		}
+	}
+	return (cpu.TSC() - start) * 1_193_182 / count
+}

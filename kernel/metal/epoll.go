@@ -1,0 +1,238 @@
+package main
+
+// epollWait is what a thread asked of epoll_pwait.
+type epollWait struct {
+	file   *file
+	events uintptr
+	max    int
+}
+
+func hostEpollCreate() int64 {
+	f, fd := newFile(fileEpoll)
+	if f == nil {
+		return -eMFILE
+	}
+	return int64(fd)
+}
+
+// epoll_ctl operations.
+const (
+	epollAdd = 1
+	epollDel = 2
+	epollMod = 3
+)
+
+// hostEpollCtl reads struct epoll_event, which is packed: events at 0, data
+// at 4.
+func hostEpollCtl(epfd, op, fd int, event uintptr) int64 {
+	ep, f := findFile(epfd), findFile(fd)
+	if ep == nil || f == nil {
+		return -eBADF
+	}
+	if ep.kind != fileEpoll {
+		return -eINVAL
+	}
+	switch f.kind {
+	case fileStatic, fileMemfd, fileNull, fileRandom, fileEpoll:
+		return -ePERM
+	case fileSerial:
+		if f.flags&oNonblock == 0 {
+			return -ePERM // the console blocks, as a file does
+		}
+	}
+	w := findWatch(ep, f)
+	switch op {
+	case epollAdd:
+		if w != nil {
+			return -eEXIST
+		}
+		if w = newWatch(); w == nil {
+			return -eNOMEM
+		}
+		*w = watch{epoll: ep, file: f, fd: fd, next: f.watches}
+		f.watches = w
+	case epollDel:
+		if w == nil {
+			return -eNOENT
+		}
+		removeWatch(w)
+		return 0
+	case epollMod:
+		if w == nil {
+			return -eNOENT
+		}
+	default:
+		return -eINVAL
+	}
+	w.events = *at[uint32](event)
+	w.data = uint64(*at[uint32](event + 4)) | uint64(*at[uint32](event + 8))<<32
+	w.fresh = true
+	wakeEpoll(ep)
+	return 0
+}
+
+// watchTop is above the index of every watch in use.
+var watchTop int
+
+func newWatch() *watch {
+	for i := range watches {
+		if watches[i].epoll == nil {
+			watchTop = max(watchTop, i+1)
+			return &watches[i]
+		}
+	}
+	return nil
+}
+
+func findWatch(ep, f *file) *watch {
+	for w := f.watches; w != nil; w = w.next {
+		if w.epoll == ep {
+			return w
+		}
+	}
+	return nil
+}
+
+func removeWatch(w *watch) {
+	for p := &w.file.watches; *p != nil; p = &(*p).next {
+		if *p == w {
+			*p = w.next
+			break
+		}
+	}
+	*w = watch{}
+}
+
+// readiness returns the events that f would report now.
+func readiness(f *file) uint32 {
+	switch f.kind {
+	case fileSerial:
+		if f.serial.head != f.serial.tail {
+			return epollIn | epollOut
+		}
+		return epollOut
+	case fileEvent:
+		if f.count > 0 {
+			return epollIn | epollOut
+		}
+		return epollOut
+	case fileIRQ:
+		if f.count > 0 {
+			return epollIn
+		}
+	case filePipeRead:
+		ev := uint32(0)
+		if f.count > 0 {
+			ev |= epollIn
+		}
+		if f.peer == nil {
+			ev |= epollHup | epollRdhup
+		}
+		return ev
+	case filePipeWrite:
+		if f.peer == nil {
+			return epollOut | epollErr
+		}
+		if f.peer.count < pipeCapacity {
+			return epollOut
+		}
+	}
+	return 0
+}
+
+// fileReady tells those who wait for f that something happened to it, and
+// reports whether a thread woke up.
+func fileReady(f *file) bool {
+	woke := false
+	for w := f.watches; w != nil; w = w.next {
+		w.fresh = true
+		woke = wakeEpoll(w.epoll) || woke
+	}
+	for i := range threadTop {
+		t := threads[i]
+		if t != nil && t.state == threadBlocked && t.waitFile == f &&
+			(t.wait == waitRead || t.wait == waitWrite) {
+			restart(t)
+			woke = true
+		}
+	}
+	return woke
+}
+
+// wakeEpoll readies a thread that waits in ep, if there is something to tell.
+func wakeEpoll(ep *file) bool {
+	for i := range threadTop {
+		t := threads[i]
+		if t == nil || t.state != threadBlocked || t.wait != waitEpoll || t.epoll.file != ep {
+			continue
+		}
+		if n := collect(&t.epoll); n > 0 {
+			readyFirst(t, int64(n))
+			return true
+		}
+	}
+	return false
+}
+
+// collect writes the events that are due and returns how many.
+func collect(q *epollWait) int {
+	n := 0
+	for i := range watchTop {
+		w := &watches[i]
+		if w.epoll != q.file || w.events&epollET != 0 && !w.fresh {
+			continue
+		}
+		ev := readiness(w.file) & (w.events | epollErr | epollHup)
+		if ev == 0 {
+			continue
+		}
+		if n == q.max {
+			break
+		}
+		p := q.events + 12*uintptr(n)
+		*at[uint32](p) = ev
+		*at[uint32](p + 4) = uint32(w.data)
+		*at[uint32](p + 8) = uint32(w.data >> 32)
+		w.fresh = false
+		n++
+	}
+	return n
+}
+
+// forever is a timeout that never comes.
+const forever = 1<<63 - 1
+
+// hostEpollWait waits up to timeout ns.
+func hostEpollWait(t *thread, epfd int, events uintptr, max int, timeout int64) int64 {
+	ep := findFile(epfd)
+	if ep == nil || ep.kind != fileEpoll || max <= 0 {
+		return -eBADF
+	}
+	thisCPU().irqPending = 0 // whatever is due is reported here
+	t.epoll = epollWait{file: ep, events: events, max: max}
+	if n := collect(&t.epoll); n > 0 || timeout == 0 {
+		return int64(n)
+	}
+	deadline := uint64(0)
+	if timeout != forever {
+		deadline = now() + uint64(timeout)
+	}
+	block(t, waitEpoll, deadline)
+	return blocked
+}
+
+// milliseconds converts epoll_wait's timeout to ns.
+func milliseconds(ms int32) int64 {
+	if ms < 0 {
+		return forever
+	}
+	return int64(ms) * 1_000_000
+}
+
+// timespecTimeout converts a pointer to a timespec to ns; nil is forever.
+func timespecTimeout(ts uintptr) int64 {
+	if ts == 0 {
+		return forever
+	}
+	return int64(timespec(ts))
+}

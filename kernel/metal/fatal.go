@@ -1,0 +1,229 @@
+package main
+
+import (
+	"kiln/image/bootinfo"
+	"kiln/kernel/metal/cpu"
+	"kiln/kernel/metal/symbol"
+)
+
+// Exit codes that the debug exit device passes to QEMU, which exits with
+// 2*code+1.
+const (
+	portDebugExit = 0x501
+	codePanic     = 0x7e
+	codeNoMemory  = 0x7d
+)
+
+// exitMachine ends the virtual machine with a code of 7 bits. Where there is
+// no debug exit device, a triple fault ends it: QEMU runs with -no-reboot.
+func exitMachine(code uint8) {
+	console.flush()
+	control.flush()
+	cpu.Out8(portDebugExit, code)
+	descriptor.limit, descriptor.base = 0, 0
+	loadIDT(&descriptor.limit)
+	tripleFault()
+}
+
+func loadIDT(p *uint16) { cpu.LoadIDT(addrOf(p)) }
+
+// tripleFault faults with no interrupt table loaded.
+func tripleFault() {
+	cpu.Out8(0x64, 0xfe) // keyboard controller: reset, where there is one
+	*at[byte](0) = 0
+	cpu.Halt()
+}
+
+func print(s string) {
+	for i := range len(s) {
+		if s[i] == '\n' {
+			console.putByte('\r')
+		}
+		console.putByte(s[i])
+	}
+}
+
+func (s *serial) putByte(b byte) {
+	if s.present {
+		s.writeByte(b)
+	}
+}
+
+func printHex(v uint64) {
+	print("0x")
+	const digits = "0123456789abcdef"
+	for shift := 60; shift >= 0; shift -= 4 {
+		console.putByte(digits[v>>uint(shift)&15])
+	}
+}
+
+func printDecimal(v uint64) {
+	var buf [20]byte
+	i := len(buf)
+	for {
+		i--
+		buf[i] = byte('0' + v%10)
+		v /= 10
+		if v == 0 {
+			break
+		}
+	}
+	for ; i < len(buf); i++ {
+		console.putByte(buf[i])
+	}
+}
+
+// fatalBoot ends a boot that cannot succeed.
+func fatalBoot(msg string) { fatalBoot2(msg, "") }
+
+func fatalBoot2(msg, detail string) {
+	print("kiln: cannot boot: ")
+	print(msg)
+	print(detail)
+	print("\n")
+	exitMachine(codePanic)
+}
+
+// fatalMemory ends the machine when not even the kernel can get a page frame.
+func fatalMemory() {
+	report("out of memory", &thisCPU().cur.regs, ^uint64(0))
+	exitMachine(codeNoMemory)
+}
+
+// fatalTrap is for exceptions that leave nothing to resume.
+func fatalTrap(regs *registers, vector uint64) {
+	what := "non-maskable interrupt"
+	switch vector {
+	case cpu.VectorDoubleFault:
+		what = "double fault (a stack overflow, as a rule)"
+	case cpu.VectorMachineCheck:
+		what = "machine check"
+	}
+	fatalRegisters(what, regs, vector)
+}
+
+func fatalRegisters(what string, regs *registers, vector uint64) {
+	report(what, regs, vector)
+	exitMachine(codePanic)
+}
+
+var reporting bool
+
+// report prints what happened, the registers, a traceback and the state of
+// memory. vector is ^0 if no exception is to blame.
+func report(what string, regs *registers, vector uint64) {
+	if reporting {
+		print("kiln: another failure while reporting the first\n")
+		exitMachine(codePanic)
+	}
+	reporting = true
+	print("\nkiln: kernel panic: ")
+	print(what)
+	print("\n")
+	if vector != ^uint64(0) {
+		print("vector ")
+		printDecimal(vector)
+		print("  error code ")
+		printHex(regs.OrigRAX)
+		print("  cr2 ")
+		printHex(cpu.ReadCR2())
+		print("\n")
+	}
+	printRegisters(regs)
+	printTraceback(regs)
+	printMemory()
+}
+
+func printRegisters(r *registers) {
+	names := [...]string{"rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp",
+		"r8 ", "r9 ", "r10", "r11", "r12", "r13", "r14", "r15", "rip", "flg", "cs ", "cr3"}
+	values := [...]uint64{r.RAX, r.RBX, r.RCX, r.RDX, r.RSI, r.RDI, r.RBP, r.RSP,
+		r.R8, r.R9, r.R10, r.R11, r.R12, r.R13, r.R14, r.R15, r.RIP, r.RFLAGS, r.CS, cpu.ReadCR3()}
+	for i := range names {
+		print(names[i])
+		print(" ")
+		printHex(values[i])
+		if i%4 == 3 {
+			print("\n")
+		} else {
+			print("  ")
+		}
+	}
+}
+
+// maxTraceback bounds a traceback, in frames.
+const maxTraceback = 48
+
+// printTraceback follows the frame pointers from regs, as far as they lead
+// through mapped memory.
+func printTraceback(r *registers) {
+	if r.CS&3 != 0 {
+		print("in the program (ring 3)\n")
+		return
+	}
+	print("traceback:\n")
+	printPC(r.RIP, 0)
+	fp := uintptr(r.RBP)
+	for i := 1; i < maxTraceback; i++ {
+		if fp&7 != 0 || int64(fp) >= 0 || !mapped(fp) || !mapped(fp+8) {
+			return
+		}
+		pc := *at[uint64](fp + 8)
+		next := *at[uintptr](fp)
+		if pc == 0 {
+			return
+		}
+		printPC(pc, i)
+		if next <= fp {
+			return
+		}
+		fp = next
+	}
+	print("  ...\n")
+}
+
+func mapped(addr uintptr) bool {
+	if kernelRoot == 0 {
+		return false
+	}
+	_, ok := tables.Translate(kernelRoot, addr)
+	return ok
+}
+
+func printPC(pc uint64, depth int) {
+	lookup := pc
+	if depth > 0 {
+		lookup-- // a return address may belong to the next function
+	}
+	print("  ")
+	printHex(pc)
+	print("  ")
+	table, text := header.MetalFuncs, uint64(1<<64+bootinfo.MetalLinkText)
+	if lookup >= bootinfo.KernelBase {
+		table, text = header.KernelFuncs, uint64(1<<64+bootinfo.KernelLinkText)
+	}
+	name, off := symbol.Find(bytesAt(uintptr(table.Addr), uintptr(table.Size)), text, lookup)
+	if name == nil {
+		print("?\n")
+		return
+	}
+	console.write(name)
+	print("+")
+	printHex(off + pc - lookup)
+	print("\n")
+}
+
+func printMemory() {
+	s := frames.Stats()
+	print("memory: ")
+	printDecimal(s.Total * 4)
+	print(" KB managed, ")
+	printDecimal(s.Free * 4)
+	print(" KB free, page tables ")
+	printDecimal(tables.Count() * 4)
+	print(" KB, image ")
+	printDecimal(imageFrames * 4)
+	print(" KB; threads ")
+	printDecimal(uint64(threadLive))
+	print("\n")
+}

@@ -1,0 +1,425 @@
+package main
+
+import (
+	"unsafe"
+
+	"kiln/image/bootinfo"
+	"kiln/kernel/metal/abi"
+	"kiln/kernel/metal/frame"
+)
+
+// Kinds of host files.
+const (
+	fileFree = iota
+	fileSerial
+	fileNull
+	fileRandom
+	fileStatic    // bytes in memory, read-only
+	fileMemfd     // a window of kernel memory
+	fileEvent     // eventfd
+	fileIRQ       // a device interrupt
+	filePipeRead  // buffer in data, shared with peer
+	filePipeWrite //
+	fileEpoll
+)
+
+const (
+	maxFiles     = 512
+	maxWatches   = 512
+	pipeCapacity = 65536
+	pipeOrder    = 4
+
+	oNonblock = 0x800
+	oRdwr     = 2
+)
+
+// Poll events, include/uapi/linux/eventpoll.h.
+const (
+	epollIn    = 0x001
+	epollOut   = 0x004
+	epollErr   = 0x008
+	epollHup   = 0x010
+	epollRdhup = 0x2000
+	epollET    = 1 << 31
+)
+
+// file is an open host file. Descriptors are indices into files.
+type file struct {
+	kind   uint8
+	flags  int     // O_NONBLOCK and the access mode
+	data   uintptr // contents, window or buffer
+	size   uintptr // of contents; of a memfd
+	off    uintptr // file offset; read position of a pipe
+	count  uint64  // eventfd counter, interrupts; bytes in a pipe
+	serial *serial
+	peer   *file // other end of a pipe, nil when closed
+
+	vector uint32 // fileIRQ
+	gsi    int    // -1: message-signalled
+	level  bool
+
+	watches *watch // epoll instances that watch this file
+}
+
+// watch is one file in one epoll instance.
+type watch struct {
+	epoll  *file
+	file   *file
+	fd     int
+	events uint32
+	data   uint64
+	fresh  bool   // something happened since the last report (edge-triggered)
+	next   *watch // of the same file
+}
+
+var (
+	files   *[maxFiles]file
+	watches *[maxWatches]watch
+	irqs    [vectorLastDevice + 1]*file // by vector
+	memfds  [maxMemfds]*file
+)
+
+// initFiles makes the tables and descriptors 0, 1 and 2: the console.
+func initFiles() {
+	files = at[[maxFiles]file](allocTable(unsafe.Sizeof(*files)))
+	watches = at[[maxWatches]watch](allocTable(unsafe.Sizeof(*watches)))
+	for fd := range 3 {
+		files[fd] = file{kind: fileSerial, serial: &console, flags: oRdwr}
+	}
+	serialVectors[0], serialVectors[1] = vectorFirstDevice, vectorFirstDevice+1
+	console.listen(&files[0], serialVectors[0])
+}
+
+// serialVectors are the vectors of the console and the control port.
+var serialVectors [2]uint32
+
+func allocTable(size uintptr) uintptr {
+	va := allocPages(order((size + frame.Size - 1) / frame.Size))
+	if va == 0 {
+		fatalBoot("not enough memory for metal's tables")
+	}
+	return va
+}
+
+// newFile returns an unused descriptor, or nil and -1.
+func newFile(kind uint8) (*file, int) {
+	for fd := range files {
+		if f := &files[fd]; f.kind == fileFree {
+			*f = file{kind: kind, flags: oRdwr}
+			return f, fd
+		}
+	}
+	return nil, -1
+}
+
+// findFile returns the open file of a descriptor, or nil.
+func findFile(fd int) *file {
+	if fd < 0 || fd >= maxFiles || files[fd].kind == fileFree {
+		return nil
+	}
+	return &files[fd]
+}
+
+// hostOpen opens one of the files that metal serves.
+func hostOpen(path uintptr, flags int) int64 {
+	f, fd := newFile(fileStatic)
+	if f == nil {
+		return -eMFILE
+	}
+	f.flags = flags
+	if !openPath(f, path) {
+		f.kind = fileFree
+		return -eNOENT
+	}
+	return int64(fd)
+}
+
+// Contents of files that the Go runtime and the Sentry read of Linux's.
+const (
+	mmapMinAddr = "65536\n"
+	overcommit  = "1\n"
+)
+
+func openPath(f *file, path uintptr) bool {
+	switch {
+	case pathIs(path, "/dev/null"):
+		f.kind = fileNull
+	case pathIs(path, "/dev/urandom"), pathIs(path, "/dev/random"):
+		f.kind = fileRandom
+	case pathIs(path, "/proc/sys/vm/mmap_min_addr"):
+		staticString(f, mmapMinAddr)
+	case pathIs(path, "/proc/sys/vm/overcommit_memory"):
+		staticString(f, overcommit)
+	case pathIs(path, abi.PathManifest):
+		return staticRange(f, header.Manifest)
+	case pathIs(path, abi.PathRootFS):
+		return staticRange(f, header.RootFS)
+	case pathIs(path, abi.PathRunConfig):
+		return staticRange(f, runConfig)
+	case pathIs(path, abi.PathCmdline):
+		f.data, f.size = uintptr(unsafe.Pointer(&cmdline)), uintptr(cmdlineLen)
+	case pathIs(path, abi.PathACPI):
+		if rsdp == 0 {
+			return false
+		}
+		formatHex(&rsdpText, rsdp)
+		f.data, f.size = uintptr(unsafe.Pointer(&rsdpText)), unsafe.Sizeof(rsdpText)
+	case pathIs(path, abi.PathControl):
+		if !control.present {
+			return false
+		}
+		f.kind, f.serial = fileSerial, &control
+		control.listen(f, serialVectors[1])
+	default:
+		return false
+	}
+	return true
+}
+
+var rsdpText [18]byte
+
+// formatHex writes v as 0x and sixteen digits.
+func formatHex(buf *[18]byte, v uint64) {
+	buf[0], buf[1] = '0', 'x'
+	for i := range 16 {
+		buf[2+i] = "0123456789abcdef"[v>>(60-4*uint(i))&15]
+	}
+}
+
+// pathIs compares a NUL-terminated path with s.
+func pathIs(path uintptr, s string) bool {
+	for i := range len(s) {
+		if *at[byte](path + uintptr(i)) != s[i] {
+			return false
+		}
+	}
+	return *at[byte](path + uintptr(len(s))) == 0
+}
+
+func staticString(f *file, s string) {
+	f.data, f.size = uintptr(unsafe.Pointer(unsafe.StringData(s))), uintptr(len(s))
+}
+
+func staticRange(f *file, r bootinfo.Range) bool {
+	if r.Size == 0 {
+		return false
+	}
+	f.data, f.size = directMap+uintptr(r.Addr), uintptr(r.Size)
+	return true
+}
+
+func hostClose(fd int) int64 {
+	f := findFile(fd)
+	if f == nil {
+		return -eBADF
+	}
+	for f.watches != nil {
+		removeWatch(f.watches)
+	}
+	switch f.kind {
+	case fileMemfd:
+		dropKernelPages(f.data, f.data+(f.size+frame.Size-1)&^(frame.Size-1))
+		memfds[(f.data-memfdBase)/memfdWindow] = nil
+	case fileIRQ:
+		if f.gsi >= 0 {
+			maskGSI(f.gsi, true)
+		}
+		irqs[f.vector] = nil
+	case fileEpoll:
+		for i := range watches {
+			if w := &watches[i]; w.epoll == f {
+				removeWatch(w)
+			}
+		}
+	case filePipeRead, filePipeWrite:
+		closePipe(f)
+	}
+	f.kind = fileFree
+	return 0
+}
+
+// hostFcntl: F_GETFL, F_SETFL; descriptor flags have no meaning without exec.
+func hostFcntl(fd, cmd int, arg uintptr) int64 {
+	f := findFile(fd)
+	if f == nil {
+		return -eBADF
+	}
+	switch cmd {
+	case 0, 1030: // F_DUPFD, F_DUPFD_CLOEXEC
+		return dupFile(f)
+	case 1: // F_GETFD
+		return 1
+	case 2: // F_SETFD
+		return 0
+	case 3: // F_GETFL
+		return int64(f.flags)
+	case 4: // F_SETFL
+		f.flags = f.flags&^oNonblock | int(arg)&oNonblock
+		return 0
+	case 1033, 1034: // F_ADD_SEALS, F_GET_SEALS
+		return 0
+	}
+	return -eINVAL
+}
+
+// dupFile duplicates a device; other files have state that cannot be shared.
+func dupFile(f *file) int64 {
+	if f.kind != fileSerial && f.kind != fileNull && f.kind != fileRandom {
+		return -eINVAL
+	}
+	n, fd := newFile(f.kind)
+	if n == nil {
+		return -eMFILE
+	}
+	n.serial, n.flags = f.serial, f.flags
+	return int64(fd)
+}
+
+// hostFstatfs writes struct statfs: the block size.
+func hostFstatfs(fd int, buf uintptr) int64 {
+	if findFile(fd) == nil {
+		return -eBADF
+	}
+	for i := range uintptr(120 / 8) {
+		*at[uint64](buf + 8*i) = 0
+	}
+	*at[uint64](buf + 8) = frame.Size // f_bsize
+	return 0
+}
+
+// hostFstat writes struct stat (asm/stat.h): type, size and block size are
+// all that is asked for.
+func hostFstat(fd int, buf uintptr) int64 {
+	f := findFile(fd)
+	if f == nil {
+		return -eBADF
+	}
+	for i := range uintptr(144 / 8) {
+		*at[uint64](buf + 8*i) = 0
+	}
+	mode := uint32(0o100600) // regular
+	switch f.kind {
+	case fileSerial, fileNull, fileRandom:
+		mode = 0o020620 // character device
+	case filePipeRead, filePipeWrite:
+		mode = 0o010600
+	}
+	*at[uint64](buf) = 1                   // st_dev
+	*at[uint64](buf + 8) = uint64(fd) + 1  // st_ino
+	*at[uint64](buf + 16) = 1              // st_nlink
+	*at[uint32](buf + 24) = mode           // st_mode
+	*at[uint64](buf + 48) = uint64(f.size) // st_size
+	*at[uint64](buf + 56) = frame.Size     // st_blksize
+	if f.kind == fileMemfd {
+		*at[uint64](buf + 64) = uint64(memfdPages(f)) * 8 // st_blocks, 512 bytes each
+	}
+	return 0
+}
+
+func hostLseek(fd int, off int64, whence int) int64 {
+	f := findFile(fd)
+	if f == nil {
+		return -eBADF
+	}
+	if f.kind != fileStatic && f.kind != fileMemfd {
+		return -eSPIPE
+	}
+	switch whence {
+	case 1:
+		off += int64(f.off)
+	case 2:
+		off += int64(f.size)
+	}
+	if off < 0 {
+		return -eINVAL
+	}
+	f.off = uintptr(off)
+	return off
+}
+
+// hostIoctl: TCGETS and TIOCGWINSZ tell a terminal; there is none here.
+func hostIoctl(fd int, req, arg uintptr) int64 {
+	if findFile(fd) == nil {
+		return -eBADF
+	}
+	return -eNOTTY
+}
+
+func hostFtruncate(fd int, size uintptr) int64 {
+	f := findFile(fd)
+	if f == nil || f.kind != fileMemfd || size > memfdWindow {
+		return -eINVAL
+	}
+	if size < f.size {
+		dropKernelPages(f.data+(size+frame.Size-1)&^(frame.Size-1), f.data+f.size)
+	}
+	f.size = size
+	return 0
+}
+
+// Fallocate modes, include/uapi/linux/falloc.h.
+const (
+	fallocKeepSize  = 1
+	fallocPunchHole = 2
+)
+
+func hostFallocate(fd, mode int, off, length uintptr) int64 {
+	f := findFile(fd)
+	if f == nil || f.kind != fileMemfd || off+length > memfdWindow || off+length < off {
+		return -eINVAL
+	}
+	switch {
+	case mode&fallocPunchHole != 0:
+		start := (off + frame.Size - 1) &^ (frame.Size - 1)
+		end := (off + length) &^ (frame.Size - 1)
+		if start < end {
+			dropKernelPages(f.data+start, f.data+end)
+		}
+		return 0
+	case mode&^fallocKeepSize != 0:
+		return -eOPNOTSUPP
+	}
+	if mode&fallocKeepSize == 0 {
+		f.size = max(f.size, off+length)
+	}
+	return hostPopulate(f.data+off, length)
+}
+
+func hostMemfd() int64 {
+	for i := range memfds {
+		if memfds[i] != nil {
+			continue
+		}
+		f, fd := newFile(fileMemfd)
+		if f == nil {
+			return -eMFILE
+		}
+		f.data = memfdBase + uintptr(i)*memfdWindow
+		memfds[i] = f
+		return int64(fd)
+	}
+	return -eMFILE
+}
+
+// memfdCovers reports whether addr, in the memfd area, is inside a file.
+func memfdCovers(addr uintptr) bool {
+	f := memfds[(addr-memfdBase)/memfdWindow]
+	return f != nil && addr < f.data+f.size
+}
+
+// memfdPages counts the pages that have a frame.
+func memfdPages(f *file) uintptr {
+	n := uintptr(0)
+	for va := f.data; va < f.data+f.size; {
+		e, _ := tables.Lookup(kernelRoot, va)
+		if e == nil {
+			va = (va + tableSpan) &^ (tableSpan - 1)
+			continue
+		}
+		if *e != 0 {
+			n++
+		}
+		va += frame.Size
+	}
+	return n
+}

@@ -1,0 +1,286 @@
+package main
+
+import (
+	"unsafe"
+)
+
+// Clone flags, include/uapi/linux/sched.h.
+const (
+	cloneVM     = 0x100
+	cloneThread = 0x10000
+	cloneSetTLS = 0x80000
+)
+
+// hostClone starts a thread of the kernel program: a copy of t's registers on
+// another stack. Processes there are none.
+func hostClone(t *thread, flags, stack, tls uintptr) int64 {
+	if flags&(cloneVM|cloneThread) != cloneVM|cloneThread || stack == 0 {
+		return -eINVAL
+	}
+	n := newThread()
+	if n == nil {
+		return -eAGAIN
+	}
+	n.regs = t.regs
+	n.regs.RSP = uint64(stack)
+	n.kind = kindCall
+	n.fsbase = t.fsbase
+	if flags&cloneSetTLS != 0 {
+		n.fsbase = uint64(tls)
+	}
+	n.signals.mask = t.signals.mask
+	ready(n, 0)
+	return int64(n.tid)
+}
+
+// hostArchPrctl sets the FS base, which Go uses for its thread-local storage.
+func hostArchPrctl(t *thread, code, addr uintptr) int64 {
+	switch code {
+	case 0x1002: // ARCH_SET_FS
+		t.fsbase = uint64(addr)
+		return 0
+	case 0x1003: // ARCH_GET_FS
+		*at[uint64](addr) = t.fsbase
+		return 0
+	}
+	return -eINVAL
+}
+
+// hostSleep blocks for, or until, a timespec.
+func hostSleep(t *thread, ts uintptr, absolute bool) int64 {
+	ns := timespec(ts)
+	if !absolute {
+		ns += now()
+	}
+	if ns <= now() {
+		yield(t)
+		return 0
+	}
+	block(t, waitSleep, ns)
+	return blocked
+}
+
+// timespec reads struct timespec as ns, saturated where it would overflow the
+// clock.
+func timespec(p uintptr) uint64 {
+	ts := *at[[2]int64](p)
+	if ts[0] < 0 {
+		return 0
+	}
+	if ts[0] > 1<<32 {
+		return 1 << 62
+	}
+	return uint64(ts[0])*1_000_000_000 + uint64(ts[1])
+}
+
+// hostClockGettime answers the clocks that the vDSO does not.
+func hostClockGettime(id int, ts uintptr) int64 {
+	ns := now()
+	switch id {
+	case 0, 5:
+		ns += clock.wallOffset
+	case 1, 4, 6, 7:
+	case 2, 3: // CPU time of the process, the thread: all there is
+	default:
+		return -eINVAL
+	}
+	*at[[2]uint64](ts) = [2]uint64{ns / 1_000_000_000, ns % 1_000_000_000}
+	return 0
+}
+
+func hostGettimeofday(tv uintptr) int64 {
+	us := (now() + clock.wallOffset) / 1000
+	*at[[2]uint64](tv) = [2]uint64{us / 1_000_000, us % 1_000_000}
+	return 0
+}
+
+// hostAffinity writes the mask of CPUs, from which Go takes their number.
+func hostAffinity(size, mask uintptr) int64 {
+	if size < 8 {
+		return -eINVAL
+	}
+	*at[uint64](mask) = 1<<maxCPUs - 1
+	return 8
+}
+
+// hostUname writes struct new_utsname: six fields of 65 bytes.
+func hostUname(buf uintptr) int64 {
+	fields := [...]string{"Linux", "kiln", "6.1.0", "#1 Kiln", "x86_64", ""}
+	for i := range fields {
+		p := buf + 65*uintptr(i)
+		for j := range uintptr(65) {
+			*at[byte](p + j) = 0
+			if int(j) < len(fields[i]) {
+				*at[byte](p + j) = fields[i][j]
+			}
+		}
+	}
+	return 0
+}
+
+// hostGetrlimit: no limit but the size of the descriptor table would matter.
+func hostGetrlimit(buf uintptr) int64 {
+	*at[[2]uint64](buf) = [2]uint64{maxFiles, maxFiles}
+	return 0
+}
+
+func hostPrlimit(old uintptr) int64 {
+	if old != 0 {
+		return hostGetrlimit(old)
+	}
+	return 0
+}
+
+// hostGetrusage: time since boot as user time, nothing else.
+func hostGetrusage(buf uintptr) int64 {
+	for i := range uintptr(144 / 8) {
+		*at[uint64](buf + 8*i) = 0
+	}
+	us := now() / 1000
+	*at[[2]uint64](buf) = [2]uint64{us / 1_000_000, us % 1_000_000}
+	return 0
+}
+
+func hostGetcwd(buf, size uintptr) int64 {
+	if size < 2 {
+		return -34 // ERANGE
+	}
+	*at[[2]byte](buf) = [2]byte{'/', 0}
+	return 2
+}
+
+// Membarrier commands, include/uapi/linux/membarrier.h.
+func hostMembarrier(cmd int) int64 {
+	const supported = 1<<0 | 1<<1 | 1<<2 | 1<<3 | 1<<4 // global, expedited, private
+	switch {
+	case cmd == 0:
+		return supported
+	case cmd&^supported == 0:
+		return 0
+	}
+	return -eINVAL
+}
+
+// crashStatus is the exit status of a Go program whose runtime gave up.
+const crashStatus = 2
+
+// hostExit ends the virtual machine because the kernel program did.
+func hostExit(code int) {
+	if code == crashStatus {
+		printMemory()
+		exitMachine(codePanic)
+	}
+	powerOff(code)
+}
+
+// powerOff ends the virtual machine with an exit status. All of it goes to
+// `kiln run` through the control port; QEMU's own status has room for 7 bits.
+func powerOff(code int) {
+	control.write(exitLineStart)
+	var digits [4]byte
+	i := len(digits)
+	for v := code & 0xff; ; v /= 10 {
+		i--
+		digits[i] = byte('0' + v%10)
+		if v < 10 {
+			break
+		}
+	}
+	control.write(digits[i:])
+	control.write(exitLineEnd)
+	code &= 0xff
+	if code > maxExitCode {
+		code = maxExitCode
+	}
+	exitMachine(uint8(code))
+}
+
+// The control channel's last line, see docs/image.md.
+var (
+	exitLineStart = []byte(`{"exit":`)
+	exitLineEnd   = []byte("}\n")
+)
+
+// maxExitCode stands for every exit status above it, too.
+const maxExitCode = 0x7c
+
+// The vDSO: a page with an ELF image that offers __vdso_clock_gettime, where
+// the Go runtime looks for it (runtime/vdso_linux.go).
+type vdso struct {
+	ident     [16]byte
+	etype     uint16
+	machine   uint16
+	version   uint32
+	entry     uint64
+	phoff     uint64
+	shoff     uint64
+	flags     uint32
+	ehsize    uint16
+	phentsize uint16
+	phnum     uint16
+	_         [3]uint16
+
+	load    programHeader
+	dynamic programHeader
+
+	dyn  [7][2]uint64
+	hash [5]uint32 // DT_HASH: one bucket, one chain
+	_    uint32
+	// Elf64_Verdef of the file itself; without one the runtime faults.
+	verdef struct {
+		version, flags, index, count uint16
+		hash, aux, next              uint32
+	}
+	_       uint32
+	symbols [2]elfSymbol
+	strings [24]byte
+}
+
+type programHeader struct {
+	typ, flags               uint32
+	off, vaddr, paddr        uint64
+	filesz, memsz, alignment uint64
+}
+
+type elfSymbol struct {
+	name        uint32
+	info, other uint8
+	shndx       uint16
+	value, size uint64
+}
+
+// buildVDSO returns the address of the image. Symbol values count from there;
+// the difference to a routine in metal wraps around, as it may.
+func buildVDSO() uintptr {
+	base := allocPages(0)
+	if base == 0 {
+		fatalMemory()
+	}
+	v := at[vdso](base)
+	ident := "\x7fELF\x02\x01\x01"
+	for i := range len(ident) {
+		v.ident[i] = ident[i]
+	}
+	v.etype, v.machine, v.version = 3, 62, 1 // ET_DYN, EM_X86_64
+	v.phoff, v.phentsize, v.phnum = uint64(unsafe.Offsetof(v.load)), uint16(unsafe.Sizeof(v.load)), 2
+	size := uint64(unsafe.Sizeof(*v))
+	v.load = programHeader{typ: 1, flags: 5, filesz: size, memsz: size, alignment: 4096}
+	v.dynamic = programHeader{typ: 2, flags: 4, off: uint64(unsafe.Offsetof(v.dyn)), vaddr: uint64(unsafe.Offsetof(v.dyn))}
+	v.dyn = [7][2]uint64{
+		{5, uint64(unsafe.Offsetof(v.strings))},         // DT_STRTAB
+		{6, uint64(unsafe.Offsetof(v.symbols))},         // DT_SYMTAB
+		{4, uint64(unsafe.Offsetof(v.hash))},            // DT_HASH
+		{10, uint64(unsafe.Sizeof(v.strings))},          // DT_STRSZ
+		{11, uint64(unsafe.Sizeof(v.symbols[0]))},       // DT_SYMENT
+		{0x6ffffffc, uint64(unsafe.Offsetof(v.verdef))}, // DT_VERDEF
+	}
+	v.hash = [5]uint32{1, 2, 1, 0, 0}
+	v.verdef.version, v.verdef.flags = 1, 1                     // VER_DEF_CURRENT, VER_FLG_BASE
+	v.symbols[1] = elfSymbol{name: 1, info: 1<<4 | 2, shndx: 1, // global function
+		value: uint64(vdsoPC - base)}
+	name := "\x00__vdso_clock_gettime"
+	for i := range len(name) {
+		v.strings[i] = name[i]
+	}
+	return base
+}

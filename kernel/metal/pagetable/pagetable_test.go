@@ -1,0 +1,142 @@
+package pagetable
+
+import (
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+
+	"kiln/kernel/metal/frame"
+)
+
+const kernelVA = 0xffffa00000000000
+
+// newTest returns tables over n frames of ordinary memory and a kernel root.
+func newTest(t *testing.T, n int) (*Tables, *frame.Allocator, frame.Addr) {
+	t.Helper()
+	mem := make([]byte, (n+2)*frame.Size)
+	base := (uintptr(unsafe.Pointer(&mem[0])) + frame.Size - 1) &^ (frame.Size - 1)
+	frames := new(frame.Allocator)
+	frames.Init(base-frame.Size, make([]uint8, n+1))
+	frames.Add(frame.Size, uint64(n+1)*frame.Size)
+	tables := new(Tables)
+	tables.Init(frames, base-frame.Size, func(p uintptr) {
+		clear(unsafe.Slice(*(**byte)(unsafe.Pointer(&p)), frame.Size))
+	})
+	t.Cleanup(func() { mem[0] = 0 }) // keep mem reachable
+	k, ok := tables.NewKernel([]uintptr{kernelVA})
+	if !ok {
+		t.Fatal("NewKernel: no memory")
+	}
+	return tables, frames, k
+}
+
+func TestMapAgainstModel(t *testing.T) {
+	tables, frames, _ := newTest(t, 4000)
+	before := frames.FreeFrames()
+	root := tables.New()
+	model := map[uintptr]uint64{}
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 20000 {
+		va := uintptr(rng.Uint64N(1<<14)) << 12 // 64 MB
+		if rng.IntN(8) == 0 {
+			va |= uintptr(rng.Uint64N(4)) << 40
+		}
+		switch rng.IntN(3) {
+		case 0, 1:
+			phys := rng.Uint64N(1<<40) &^ 0xfff
+			e := tables.Ensure(root, va)
+			if e == nil {
+				t.Fatalf("Ensure(%#x) = nil", va)
+			}
+			*e = Entry(phys) | Present | User
+			model[va] = phys
+		case 2:
+			length := uintptr(rng.Uint64N(1024)) << 12
+			tables.Clear(root, va, length)
+			for a := range model {
+				if a >= va && a < va+length {
+					delete(model, a)
+				}
+			}
+		}
+	}
+	for va, want := range model {
+		if got, ok := tables.Translate(root, va+0x123); !ok || got != want+0x123 {
+			t.Fatalf("Translate(%#x) = %#x, %v, want %#x", va, got, ok, want)
+		}
+	}
+	for va := uintptr(0); va < 64<<20; va += frame.Size {
+		if _, ok := model[va]; ok {
+			continue
+		}
+		if got, ok := tables.Translate(root, va); ok {
+			t.Fatalf("Translate(%#x) = %#x, want nothing", va, got)
+		}
+	}
+	tables.Free(root)
+	if got := frames.FreeFrames(); got != before {
+		t.Errorf("free frames after Free = %d, want %d", got, before)
+	}
+}
+
+func TestKernelHalfIsShared(t *testing.T) {
+	tables, _, k := newTest(t, 64)
+	a, b := tables.New(), tables.New()
+	*tables.Ensure(k, kernelVA+0x5000) = 0x7000 | Present
+	for _, root := range []frame.Addr{a, b} {
+		if got, ok := tables.Translate(root, kernelVA+0x5008); !ok || got != 0x7008 {
+			t.Errorf("Translate = %#x, %v, want 0x7008", got, ok)
+		}
+	}
+	tables.Free(a)
+	if _, ok := tables.Translate(b, kernelVA+0x5000); !ok {
+		t.Error("freeing one root took the shared half away")
+	}
+}
+
+func TestLargePages(t *testing.T) {
+	tables, _, k := newTest(t, 64)
+	*tables.EnsureLarge(k, kernelVA, 1) = 0x600000 | Present | Large
+	tests := []struct {
+		va   uintptr
+		want uint64
+	}{{kernelVA, 0x600000}, {kernelVA + 0x12345, 0x612345}, {kernelVA + LargeSize - 1, 0x7fffff}}
+	for _, tt := range tests {
+		if got, ok := tables.Translate(k, tt.va); !ok || got != tt.want {
+			t.Errorf("Translate(%#x) = %#x, %v, want %#x", tt.va, got, ok, tt.want)
+		}
+	}
+	if e := tables.Ensure(k, kernelVA); e != nil {
+		t.Error("Ensure went through a large page")
+	}
+}
+
+func TestLazy(t *testing.T) {
+	const va = 0xffffb012_3456_7000
+	e := Lazy(va, Writable|NoExecute|Global)
+	if !e.IsLazy() || e&Present != 0 {
+		t.Errorf("Lazy = %#x", e)
+	}
+	if got := e.LazyAddr(); got != va {
+		t.Errorf("LazyAddr = %#x, want %#x", got, uintptr(va))
+	}
+	if got, want := e.LazyFlags(), Writable|NoExecute|User|Present; got != want {
+		t.Errorf("LazyFlags = %#x, want %#x", got, want)
+	}
+	if Entry(0).IsLazy() || (Present | 0x1000).IsLazy() {
+		t.Error("an ordinary entry counts as lazy")
+	}
+}
+
+func TestNoMemory(t *testing.T) {
+	tables, frames, _ := newTest(t, 8)
+	root := tables.New()
+	for frames.Alloc(0) != 0 {
+	}
+	if e := tables.Ensure(root, 0x1000); e != nil {
+		t.Error("Ensure without memory returned an entry")
+	}
+	if f := tables.New(); f != 0 {
+		t.Errorf("New without memory = %#x", f)
+	}
+}

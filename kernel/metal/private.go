@@ -1,0 +1,205 @@
+package main
+
+import (
+	"kiln/kernel/metal/abi"
+	"kiln/kernel/metal/cpu"
+	"kiln/kernel/metal/frame"
+	"kiln/kernel/metal/pagetable"
+)
+
+// privateCall answers the hostcalls of package abi.
+func privateCall(nr uint64, a1, a2, a3, a4, a5 uintptr) int64 {
+	switch nr {
+	case abi.SysPTNew:
+		if root := tables.New(); root != 0 {
+			return int64(root)
+		}
+		return -eNOMEM
+	case abi.SysPTFree:
+		return freeUserTable(a1)
+	case abi.SysPTMap:
+		return mapUser(a1, a2, a3, a4, a5)
+	case abi.SysPTUnmap:
+		return unmapUser(a1, a2, a3)
+	case abi.SysPTLookup:
+		e, _ := tables.Lookup(frameOf(a1), a2)
+		if e == nil {
+			return 0
+		}
+		return int64(*e)
+	case abi.SysDMAAlloc:
+		return allocDMA(a1, at[uint64](a2))
+	case abi.SysDMAFree:
+		return freeDMA(a1, a2)
+	case abi.SysPhys:
+		if phys, ok := tables.Translate(kernelRoot, a1); ok {
+			return int64(phys)
+		}
+		return -eFAULT
+	case abi.SysMMIOMap:
+		if va := mapMMIO(uint64(a1), a2); va != 0 {
+			return int64(va)
+		}
+		return -eNOMEM
+	case abi.SysIRQOpen:
+		return openIRQ()
+	case abi.SysIRQRoute:
+		return routeIRQ(int(a1), int(a2), a3 != 0)
+	case abi.SysIRQMSI:
+		return messageIRQ(int(a1), at[[2]uint64](a2))
+	case abi.SysIRQAck:
+		return ackIRQ(int(a1))
+	case abi.SysFPSave:
+		saveUserFloat()
+	case abi.SysFPDrop:
+		dropUserFloat(at[userContext](a1))
+	case abi.SysInterrupt:
+		return interruptUser(at[userContext](a1))
+	case abi.SysPowerOff:
+		powerOff(int(a1))
+	case abi.SysMemInfo:
+		memInfo(at[abi.MemInfo](a1))
+	}
+	return 0
+}
+
+// mapUser maps length bytes at addr in a program's page table to what backs
+// the kernel's memory at va. Pages without a frame become lazy entries.
+func mapUser(pt, addr, va, length, prot uintptr) int64 {
+	if (addr|va|length)%frame.Size != 0 || addr+length > lowerHalfEnd || addr+length < addr {
+		return -eINVAL
+	}
+	root := frameOf(pt)
+	var flags pagetable.Entry
+	if prot&abi.ProtWrite != 0 {
+		flags |= pagetable.Writable
+	}
+	if prot&abi.ProtExec == 0 {
+		flags |= pagetable.NoExecute
+	}
+	replaced := false
+	for end := addr + length; addr < end; {
+		// A run within one last-level table on both sides.
+		dst := tables.Ensure(root, addr)
+		if dst == nil {
+			return -eNOMEM
+		}
+		n := min(end-addr, tableSpan-addr%tableSpan, tableSpan-va%tableSpan) / frame.Size
+		src, size := tables.Lookup(kernelRoot, va)
+		for i := range n {
+			d := entryAt(dst, i)
+			replaced = replaced || *d&pagetable.Present != 0
+			*d = userEntry(src, size, va+i*frame.Size, i, flags)
+		}
+		addr += n * frame.Size
+		va += n * frame.Size
+	}
+	if replaced {
+		flushUser(pt)
+	}
+	return 0
+}
+
+const (
+	tableSpan    = pagetable.LargeSize // what a last-level table maps
+	lowerHalfEnd = 1 << 47
+)
+
+// userEntry makes the program's entry for kernel page va. src is the kernel's
+// entry for the run's first page, which maps size bytes; i counts from there.
+func userEntry(src *pagetable.Entry, size, va, i uintptr, flags pagetable.Entry) pagetable.Entry {
+	switch {
+	case src == nil:
+		return pagetable.Lazy(va, flags)
+	case size == frame.Size:
+		e := *entryAt(src, i)
+		if e&pagetable.Present == 0 {
+			return pagetable.Lazy(va, flags)
+		}
+		return pagetable.Entry(e.Addr()) | flags | pagetable.User | pagetable.Present
+	default: // a large page of the direct map
+		phys := src.Addr()&^uint64(size-1) | uint64(va&(size-1))
+		return pagetable.Entry(phys) | flags | pagetable.User | pagetable.Present
+	}
+}
+
+// entryAt returns the entry i places after e in the same table.
+func entryAt(e *pagetable.Entry, i uintptr) *pagetable.Entry {
+	return at[pagetable.Entry](addrOf(e) + 8*i)
+}
+
+func unmapUser(pt, addr, length uintptr) int64 {
+	if (addr|length)%frame.Size != 0 || addr >= lowerHalfEnd {
+		return -eINVAL
+	}
+	length = min(length, lowerHalfEnd-addr)
+	if tables.Clear(frameOf(pt), addr, length) {
+		flushUser(pt)
+	}
+	return 0
+}
+
+// flushUser drops the TLB's entries for a page table. Another CPU's, with one
+// CPU, there are none; tables that are not loaded have none either.
+func flushUser(pt uintptr) {
+	if c := thisCPU(); c.cr3 == pt {
+		cpu.WriteCR3(uint64(pt))
+	}
+}
+
+func freeUserTable(pt uintptr) int64 {
+	if c := thisCPU(); c.cr3 == pt {
+		c.cr3 = uintptr(kernelRoot)
+		cpu.WriteCR3(uint64(kernelRoot))
+	}
+	tables.Free(frameOf(pt))
+	return 0
+}
+
+// order returns the smallest power of two of frames that holds pages.
+func order(pages uintptr) uint {
+	o := uint(0)
+	for uintptr(1)<<o < pages {
+		o++
+	}
+	return o
+}
+
+func allocDMA(pages uintptr, phys *uint64) int64 {
+	if pages == 0 || pages > 1<<frame.MaxOrder {
+		return -eINVAL
+	}
+	va := allocPages(order(pages))
+	if va == 0 {
+		return -eNOMEM
+	}
+	*phys = uint64(va - directMap)
+	return int64(va)
+}
+
+func freeDMA(va, pages uintptr) int64 {
+	if va < directMap || !frames.Free(frame.Addr(va-directMap), order(pages)) {
+		return -eINVAL
+	}
+	return 0
+}
+
+// interruptUser ends a current EnterUser of u, or the next.
+func interruptUser(u *userContext) int64 {
+	for i := range threadTop {
+		if t := threads[i]; t != nil && t.state != threadFree && t.user == u && t.kind == kindUser {
+			leaveUser(t, exitInterrupt, 0, 0)
+			return 0
+		}
+	}
+	u.Pending = 1
+	return 0
+}
+
+func memInfo(m *abi.MemInfo) {
+	s := frames.Stats()
+	*m = abi.MemInfo{
+		Total: s.Total, Free: s.Free, Peak: s.Peak,
+		PageTables: tables.Count(), Image: imageFrames, LowWater: userReserve,
+	}
+}

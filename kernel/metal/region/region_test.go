@@ -1,0 +1,79 @@
+package region
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+const page = 4096
+
+// TestAgainstModel compares the map with an array of one protection a page.
+func TestAgainstModel(t *testing.T) {
+	const pages = 200
+	const none = 0xff
+	var model [pages]uint8
+	for i := range model {
+		model[i] = none
+	}
+	var m Map
+	m.Init(make([]Region, 2*pages))
+	rng := rand.New(rand.NewPCG(5, 6))
+	for step := range 20000 {
+		start := rng.IntN(pages)
+		end := start + 1 + rng.IntN(min(40, pages-start))
+		if rng.IntN(3) == 0 {
+			m.Remove(uintptr(start)*page, uintptr(end)*page)
+			for i := start; i < end; i++ {
+				model[i] = none
+			}
+		} else {
+			prot := uint8(rng.IntN(3))
+			m.Set(uintptr(start)*page, uintptr(end)*page, prot)
+			for i := start; i < end; i++ {
+				model[i] = prot
+			}
+		}
+		for i := range model {
+			got := uint8(none)
+			if r, ok := m.Find(uintptr(i)*page + 17); ok {
+				got = r.Prot
+			}
+			if got != model[i] {
+				t.Fatalf("step %d: page %d = %#x, want %#x", step, i, got, model[i])
+			}
+		}
+		for i := 1; i < m.Len(); i++ {
+			a, b := m.At(i-1), m.At(i)
+			if a.End > b.Start || a.End == b.Start && a.Prot == b.Prot || a.Start >= a.End {
+				t.Fatalf("step %d: regions %v and %v", step, a, b)
+			}
+		}
+		covered, overlaps := true, false
+		for i := start; i < end; i++ {
+			covered = covered && model[i] != none
+			overlaps = overlaps || model[i] != none
+		}
+		if got := m.Covered(uintptr(start)*page, uintptr(end)*page); got != covered {
+			t.Fatalf("step %d: Covered = %v, want %v", step, got, covered)
+		}
+		if got := m.Overlaps(uintptr(start)*page, uintptr(end)*page); got != overlaps {
+			t.Fatalf("step %d: Overlaps = %v, want %v", step, got, overlaps)
+		}
+	}
+}
+
+func TestFull(t *testing.T) {
+	var m Map
+	m.Init(make([]Region, 4))
+	for i := range uintptr(3) {
+		if !m.Set(2*i*page, (2*i+1)*page, Read) {
+			t.Fatalf("Set %d = false", i)
+		}
+	}
+	if m.Set(100*page, 101*page, Read) {
+		t.Error("Set in a full map = true")
+	}
+	if m.Len() != 3 {
+		t.Errorf("Len = %d, want 3", m.Len())
+	}
+}
