@@ -1,0 +1,91 @@
+// Package machine is how the kernel program asks metal for what Linux has no
+// system call for: ring 3, page tables, device memory, interrupts, the state
+// of physical memory.
+//
+// It is a thin client. The calls are described in kernel/metal/abi; on a Linux
+// host each fails with ENOSYS, so packages that use it build and link there.
+//
+// Context: ordinary goroutines. Nothing here may be used in trap context.
+package machine
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"kiln/kernel/metal/abi"
+)
+
+// PageSize is the size of a page and of a page frame in bytes.
+const PageSize = 4096
+
+// PhysAddr is a physical address.
+type PhysAddr uint64
+
+// Registers are a program's general registers, laid out as Linux's
+// user_regs_struct and gVisor's linux.PtraceRegs.
+type Registers = abi.Registers
+
+// MemInfo is the state of physical memory, in page frames.
+type MemInfo = abi.MemInfo
+
+// Memory returns the state of physical memory.
+func Memory() (MemInfo, error) {
+	var m MemInfo
+	_, err := hostcall("memory state", abi.SysMemInfo, uintptr(unsafe.Pointer(&m)), 0, 0, 0, 0)
+	return m, err
+}
+
+// Manifest returns the image's manifest (JSON, see package image).
+func Manifest() ([]byte, error) { return os.ReadFile(abi.PathManifest) }
+
+// RunConfig returns what `kiln run` passed to this boot (JSON, see package
+// image), or nil if it passed nothing.
+func RunConfig() ([]byte, error) {
+	b, err := os.ReadFile(abi.PathRunConfig)
+	if os.IsNotExist(err) {
+		return nil, nil
+	}
+	return b, err
+}
+
+// Cmdline returns the boot command line.
+func Cmdline() (string, error) {
+	b, err := os.ReadFile(abi.PathCmdline)
+	return string(b), err
+}
+
+// RootFS opens the image's root file system (EROFS). The file may be mapped;
+// the mapping is the loaded image itself.
+func RootFS() (*os.File, error) { return os.Open(abi.PathRootFS) }
+
+// PowerOff ends the machine; code is the program's exit status. It does not
+// return.
+func PowerOff(code int) {
+	hostcall("power off", abi.SysPowerOff, uintptr(code), 0, 0, 0, 0)
+	os.Exit(code) // on a host without metal
+}
+
+// Control opens the control serial port, which carries JSON lines between the
+// guest and `kiln run`. It returns nil if the machine has none.
+func Control() (*os.File, error) {
+	f, err := os.OpenFile(abi.PathControl, os.O_RDWR|syscall.O_NONBLOCK, 0)
+	if os.IsNotExist(err) {
+		return nil, nil
+	}
+	return f, err
+}
+
+// hostcall makes a private hostcall that does not block. Arguments converted
+// from pointers must not point into the stack, which may move before metal
+// writes there: the directive makes the compiler put their targets on the heap.
+//
+//go:uintptrescapes
+func hostcall(what string, nr, a1, a2, a3, a4, a5 uintptr) (uintptr, error) {
+	r, _, e := syscall.RawSyscall6(nr, a1, a2, a3, a4, a5, 0)
+	if e != 0 {
+		return 0, fmt.Errorf("metal: %s: %w", what, e)
+	}
+	return r, nil
+}

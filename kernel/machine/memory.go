@@ -1,0 +1,97 @@
+package machine
+
+import (
+	"unsafe"
+
+	"kiln/kernel/metal/abi"
+)
+
+// PageTable is a program's page table: its lower half is the program's, its
+// upper half the kernel's, shared by all.
+type PageTable uintptr
+
+// Access is what a mapping allows, the same bits as mmap's.
+type Access uintptr
+
+const (
+	Read    Access = abi.ProtRead
+	Write   Access = abi.ProtWrite
+	Execute Access = abi.ProtExec
+)
+
+// NewPageTable returns a page table with an empty lower half.
+func NewPageTable() (PageTable, error) {
+	pt, err := hostcall("new page table", abi.SysPTNew, 0, 0, 0, 0, 0)
+	return PageTable(pt), err
+}
+
+// Map maps length bytes at addr to what backs the kernel's memory at va,
+// replacing what was there. Pages of the kernel's mapping that have no frame
+// yet get one when the program first touches them; metal does that without
+// returning from Enter. All three values are page aligned.
+func (pt PageTable) Map(addr, va, length uintptr, access Access) error {
+	_, err := hostcall("map", abi.SysPTMap, uintptr(pt), addr, va, length, uintptr(access))
+	return err
+}
+
+// Unmap removes what is mapped in length bytes from addr.
+func (pt PageTable) Unmap(addr, length uintptr) error {
+	_, err := hostcall("unmap", abi.SysPTUnmap, uintptr(pt), addr, length, 0, 0)
+	return err
+}
+
+// Lookup returns the page table entry for addr, 0 if there is none.
+func (pt PageTable) Lookup(addr uintptr) (uint64, error) {
+	e, err := hostcall("page table lookup", abi.SysPTLookup, uintptr(pt), addr, 0, 0, 0)
+	return uint64(e), err
+}
+
+// Free gives back the page table. It must not be in use by an Enter.
+func (pt PageTable) Free() error {
+	_, err := hostcall("free page table", abi.SysPTFree, uintptr(pt), 0, 0, 0, 0)
+	return err
+}
+
+// AllocDMA returns zeroed, physically contiguous memory that never moves, and
+// its physical address.
+func AllocDMA(pages int) ([]byte, PhysAddr, error) {
+	var phys uint64
+	va, err := hostcall("allocate DMA memory", abi.SysDMAAlloc, uintptr(pages), uintptr(unsafe.Pointer(&phys)), 0, 0, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	return unsafe.Slice((*byte)(pointer(va)), pages*PageSize), PhysAddr(phys), nil
+}
+
+// FreeDMA gives back memory from AllocDMA. No device may still use it.
+func FreeDMA(b []byte) error {
+	va := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
+	_, err := hostcall("free DMA memory", abi.SysDMAFree, va, uintptr(len(b)/PageSize), 0, 0, 0)
+	return err
+}
+
+// Phys returns the physical address of a byte of kernel memory, which must
+// have been touched. It holds to the end of the page.
+func Phys(p unsafe.Pointer) (PhysAddr, error) {
+	a, err := hostcall("physical address", abi.SysPhys, uintptr(p), 0, 0, 0, 0)
+	return PhysAddr(a), err
+}
+
+// MapMMIO maps device registers, uncached, for good.
+func MapMMIO(phys PhysAddr, length int) (unsafe.Pointer, error) {
+	va, err := hostcall("map device registers", abi.SysMMIOMap, uintptr(phys), uintptr(length), 0, 0, 0)
+	if err != nil {
+		return nil, err
+	}
+	return pointer(va), nil
+}
+
+// pointer makes a pointer to memory that metal owns, which the Go heap does
+// not contain.
+func pointer(va uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&va)) }
+
+// Fence orders every earlier store before every later load, as devices see
+// them. Go's atomic stores (XCHG) do the same on a real CPU, but QEMU's TCG
+// makes a plain store of them when the machine has one CPU, while its devices
+// run on other threads; it does honour MFENCE.
+func Fence()
