@@ -1,0 +1,78 @@
+// Package config puts together what one boot is to do: the image's manifest
+// and what `kiln run` passed to this run of it.
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"kiln/image"
+	"kiln/kernel/machine"
+	"kiln/kernel/sentry"
+)
+
+// shutdownGrace is how long a program may take to end after a request to shut
+// down before it is killed.
+const shutdownGrace = 10 * time.Second
+
+// Load reads both from the machine and merges them.
+func Load() (sentry.Config, error) {
+	var m image.Manifest
+	var r image.RunConfig
+	b, err := machine.Manifest()
+	if err != nil {
+		return sentry.Config{}, err
+	}
+	if err := json.Unmarshal(b, &m); err != nil {
+		return sentry.Config{}, fmt.Errorf("manifest: %w", err)
+	}
+	if b, err = machine.RunConfig(); err != nil {
+		return sentry.Config{}, err
+	}
+	if b != nil {
+		if err := json.Unmarshal(b, &r); err != nil {
+			return sentry.Config{}, fmt.Errorf("run configuration: %w", err)
+		}
+	}
+	return merge(m, r)
+}
+
+// merge returns the configuration for one run of an image.
+func merge(m image.Manifest, r image.RunConfig) (sentry.Config, error) {
+	c := sentry.Config{
+		Program:   m.Program,
+		Args:      m.Args,
+		Env:       mergeEnv(m.Env, r.Env),
+		Cwd:       either(r.Cwd, m.Cwd),
+		Hostname:  either(r.Hostname, m.Hostname),
+		Processes: r.Processes,
+		Terminal:  r.Interactive,
+		Rows:      r.Rows,
+		Cols:      r.Cols,
+		Stdin:     r.Stdin,
+		Verbose:   r.Verbose,
+		Grace:     shutdownGrace,
+	}
+	if len(c.Args) == 0 {
+		c.Args = []string{m.Program}
+	}
+	if len(r.Args) > 0 {
+		c.Args = append(c.Args[:1:1], r.Args...)
+	}
+	networks := m.Network
+	if len(r.Network) > 0 {
+		networks = r.Network
+	}
+	var err error
+	c.Interfaces, err = interfaces(networks)
+	return c, err
+}
+
+// either returns a unless it is empty, then b.
+func either(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,66 @@
+package config
+
+import (
+	"net/netip"
+	"reflect"
+	"testing"
+
+	"kiln/image"
+	"kiln/kernel/sentry/network"
+)
+
+func TestMerge(t *testing.T) {
+	m := image.Manifest{Program: "/bin/p", Args: []string{"p", "a", "b"}, Env: []string{"A=1", "B=2"}, Cwd: "/srv", Hostname: "oven"}
+	for _, tt := range []struct {
+		name     string
+		manifest image.Manifest
+		run      image.RunConfig
+		args     []string
+		env      []string
+		cwd      string
+	}{
+		{"nothing passed", m, image.RunConfig{}, []string{"p", "a", "b"}, []string{"A=1", "B=2"}, "/srv"},
+		{"arguments", m, image.RunConfig{Args: []string{"x"}}, []string{"p", "x"}, []string{"A=1", "B=2"}, "/srv"},
+		{"environment", m, image.RunConfig{Env: []string{"A=3", "C=4"}, Cwd: "/"}, []string{"p", "a", "b"}, []string{"B=2", "A=3", "C=4"}, "/"},
+		{"no argv", image.Manifest{Program: "/bin/p"}, image.RunConfig{}, []string{"/bin/p"}, nil, ""},
+	} {
+		c, err := merge(tt.manifest, tt.run)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		if !reflect.DeepEqual(c.Args, tt.args) || !reflect.DeepEqual(c.Env, tt.env) || c.Cwd != tt.cwd || c.Program != "/bin/p" {
+			t.Errorf("%s: %s %q %q in %q, want /bin/p %q %q in %q", tt.name, c.Program, c.Args, c.Env, c.Cwd, tt.args, tt.env, tt.cwd)
+		}
+	}
+}
+
+func TestInterfaces(t *testing.T) {
+	prefix, gateway := netip.MustParsePrefix("10.0.120.101/24"), netip.MustParseAddr("10.0.120.1")
+	for _, tt := range []struct {
+		name string
+		in   []image.Network
+		want []network.Interface
+		ok   bool
+	}{
+		{"default", nil, []network.Interface{
+			{Name: "eth0", IPv4: network.Family{Mode: network.ModeDHCP}, IPv6: network.Family{Mode: network.ModeAuto}},
+		}, true},
+		{"static and none", []image.Network{
+			{Name: "if", IPv4: "static", Address: "10.0.120.101/24", Gateway: "10.0.120.1", IPv6: "none", DNS: []string{"10.0.120.1"}},
+			{IPv4: "none"},
+		}, []network.Interface{
+			{Name: "eth0", IPv4: network.Family{Mode: network.ModeStatic, Address: prefix, Gateway: gateway}, DNS: []netip.Addr{gateway}},
+			{Name: "eth1"},
+		}, true},
+		{"no address", []image.Network{{IPv4: "static"}}, nil, false},
+		{"bad gateway", []image.Network{{IPv4: "static", Address: "10.0.0.2/24", Gateway: "x"}}, nil, false},
+		{"bad mode", []image.Network{{IPv4: "bootp"}}, nil, false},
+		{"bad name server", []image.Network{{IPv4: "dhcp", DNS: []string{"dns"}}}, nil, false},
+	} {
+		got, err := interfaces(tt.in)
+		if (err == nil) != tt.ok || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s: interfaces = %+v, %v, want %+v, success %v", tt.name, got, err, tt.want, tt.ok)
+		}
+	}
+}

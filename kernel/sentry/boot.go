@@ -1,0 +1,174 @@
+package sentry
+
+import (
+	"fmt"
+	"os"
+
+	"gvisor.dev/gvisor/pkg/cpuid"
+	"gvisor.dev/gvisor/pkg/log"
+	"gvisor.dev/gvisor/pkg/sentry/arch/fpu"
+	"gvisor.dev/gvisor/pkg/sentry/fsimpl/cgroup2fs"
+	"gvisor.dev/gvisor/pkg/sentry/fsimpl/host"
+	"gvisor.dev/gvisor/pkg/sentry/kernel"
+	"gvisor.dev/gvisor/pkg/sentry/kernel/auth"
+	"gvisor.dev/gvisor/pkg/sentry/loader"
+	_ "gvisor.dev/gvisor/pkg/sentry/syscalls/linux" // the system call table
+	"gvisor.dev/gvisor/pkg/sentry/time"
+	"gvisor.dev/gvisor/pkg/sentry/vfs"
+
+	"kiln/kernel/notice"
+	"kiln/kernel/sentry/platform"
+)
+
+// Sentry is the running Sentry with its one image.
+type Sentry struct {
+	config   Config
+	kernel   *kernel.Kernel
+	platform *platform.Platform
+	creds    *auth.Credentials // of init
+	mounts   *mounter
+	mns      *vfs.MountNamespace
+	networks *networks
+	memory   *memoryKiller
+	console  console
+}
+
+// Boot brings the Sentry up as far as a mounted root file system. It takes
+// over c.RootFS.
+func Boot(c Config) (*Sentry, error) {
+	setUpLog(c.Verbose)
+	total, err := totalMemory()
+	if err != nil {
+		return nil, err
+	}
+	if err := setUpMemory(total); err != nil {
+		return nil, err
+	}
+	cpuid.Initialize()
+	fpu.InitHostState()
+
+	s := &Sentry{config: c, memory: newMemoryKiller()}
+	s.platform = platform.New(platform.Hooks{
+		Poll:     c.Poll,
+		Pressure: s.memory.check,
+		NoMemory: s.memory.noMemory,
+	})
+	if err := s.initKernel(total); err != nil {
+		return nil, err
+	}
+	// Programs that need no network run without one that does not work.
+	if err := s.networks.attach(c.Interfaces); err != nil {
+		notice.Printf("network: %v", err)
+	}
+	s.memory.kernel = s.kernel
+	if err := s.mountFilesystems(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// setUpLog directs the Sentry's log.
+func setUpLog(verbose bool) {
+	log.SetTarget(log.GoogleEmitter{Writer: &log.Writer{Next: os.Stderr}})
+	// Below Warning there is no level; warnings that matter to whoever runs
+	// a program are printed by Kiln itself.
+	log.SetLevel(log.Warning)
+	if verbose {
+		log.SetLevel(log.Info)
+		return
+	}
+	log.SetTarget(discardLog{})
+}
+
+// initKernel makes the Sentry's kernel on total bytes of memory. What each step
+// needs of the ones before it fixes their order.
+func (s *Sentry) initKernel(total uint64) error {
+	k := &kernel.Kernel{Platform: s.platform}
+	s.kernel = k
+	mf, err := newMemoryFile()
+	if err != nil {
+		return err
+	}
+	k.SetMemoryFile(mf)
+	vdso, err := loader.PrepareVDSO(mf)
+	if err != nil {
+		return fmt.Errorf("VDSO: %w", err)
+	}
+	params := kernel.NewVDSOParamPage(mf, vdso.ParamPage.FileRange())
+	clock := kernel.NewTimekeeper()
+	clock.SetClocks(time.NewCalibratedClocks(false), params)
+
+	userns := auth.NewRootUserNamespace()
+	s.creds = initCredentials(userns, s.config.Processes != 0)
+	if s.networks, err = newNetworks(clock, k, total); err != nil {
+		return err
+	}
+	err = k.Init(kernel.InitKernelArgs{
+		FeatureSet:           cpuid.HostFeatureSet().Fixed(),
+		Timekeeper:           clock,
+		RootUserNamespace:    userns,
+		RootNetworkNamespace: s.networks.namespace(userns),
+		ApplicationCores:     uint(s.platform.ConcurrencyCount()),
+		Vdso:                 vdso,
+		VdsoParams:           params,
+		RootUTSNamespace:     kernel.NewUTSNamespace(s.hostname(), "", userns),
+		RootIPCNamespace:     kernel.NewIPCNamespace(userns),
+		RootPIDNamespace:     kernel.NewRootPIDNamespace(userns),
+		Cgroup2FSInit:        cgroup2fs.NewFilesystem,
+	})
+	if err != nil {
+		return fmt.Errorf("kernel: %w", err)
+	}
+	return s.mountHost()
+}
+
+// mountHost makes the mount under which descriptors of the Sentry's own host,
+// such as the console, can become a program's.
+func (s *Sentry) mountHost() error {
+	fs, err := host.NewFilesystem(s.kernel.VFS())
+	if err != nil {
+		return fmt.Errorf("host file system: %w", err)
+	}
+	defer fs.DecRef(s.kernel.SupervisorContext())
+	s.kernel.SetHostMount(s.kernel.VFS().NewDisconnectedMount(fs, nil, &vfs.MountOptions{}))
+	return nil
+}
+
+// mountFilesystems mounts the root and what belongs under it.
+func (s *Sentry) mountFilesystems() error {
+	if err := registerFilesystems(s.kernel.VFS()); err != nil {
+		return err
+	}
+	s.mounts = &mounter{
+		ctx:   s.kernel.SupervisorContext(),
+		vfs:   s.kernel.VFS(),
+		creds: auth.NewRootCredentials(s.creds.UserNamespace),
+	}
+	var err error
+	if s.mns, err = s.mounts.mountRoot(int(s.config.RootFS.Fd()), s.kernel); err != nil {
+		return err
+	}
+	if err := s.mounts.mountAll(); err != nil {
+		return err
+	}
+	return s.writeEtc()
+}
+
+// writeEtc writes the files of /etc that say who and where this machine is.
+func (s *Sentry) writeEtc() error {
+	name := s.hostname()
+	if err := s.mounts.writeFile("/etc/hostname", name+"\n"); err != nil {
+		return err
+	}
+	if s.mounts.exists("/etc/hosts") {
+		return nil
+	}
+	return s.mounts.writeFile("/etc/hosts", "127.0.0.1\tlocalhost "+name+"\n::1\tlocalhost ip6-localhost ip6-loopback\n")
+}
+
+func (s *Sentry) hostname() string {
+	if s.config.Hostname == "" {
+		return "kiln"
+	}
+	return s.config.Hostname
+}

@@ -1,0 +1,202 @@
+package sentry
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/erofs/go-erofs"
+	"gvisor.dev/gvisor/pkg/abi/linux"
+	"gvisor.dev/gvisor/pkg/cpuid"
+	"gvisor.dev/gvisor/pkg/sentry/arch/fpu"
+	"gvisor.dev/gvisor/pkg/sentry/vfs"
+
+	"kiln/kernel/sentry/platform"
+)
+
+// The Sentry keeps process-wide state, so the tests share one. Nothing runs
+// in ring 3 here: that needs the machine.
+var testSentry = sync.OnceValues(func() (*Sentry, error) {
+	image, err := writeImage()
+	if err != nil {
+		return nil, err
+	}
+	if err := setUpMemory(64 << 20); err != nil {
+		return nil, err
+	}
+	cpuid.Initialize()
+	fpu.InitHostState()
+	s := &Sentry{
+		config:   Config{Hostname: "oven", RootFS: image, Rows: 30, Cols: 100},
+		platform: platform.New(platform.Hooks{}),
+		memory:   newMemoryKiller(),
+	}
+	if err := s.initKernel(64 << 20); err != nil {
+		return nil, err
+	}
+	return s, s.mountFilesystems()
+})
+
+// writeImage writes a small root file system.
+func writeImage() (*os.File, error) {
+	dir, err := os.MkdirTemp("", "kiln")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	f, err := os.Create(filepath.Join(dir, "root.erofs"))
+	if err != nil {
+		return nil, err
+	}
+	w := erofs.Create(f)
+	for name, content := range map[string]string{
+		"/run/here":        "from the image",
+		"/etc/resolv.conf": "nameserver 192.0.2.1",
+	} {
+		if err := w.Mkdir(filepath.Dir(name), 0755); err != nil {
+			return nil, err
+		}
+		e, err := w.Create(name)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := io.WriteString(e, content); err != nil {
+			return nil, err
+		}
+		if err := e.Close(); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// readGuestFile returns the content of a file of the Sentry.
+func readGuestFile(t *testing.T, s *Sentry, path string) string {
+	t.Helper()
+	fd, err := s.mounts.vfs.OpenAt(s.mounts.ctx, s.mounts.creds, s.mounts.at(path), &vfs.OpenOptions{Flags: linux.O_RDONLY})
+	if err != nil {
+		t.Fatalf("open %s: %v", path, err)
+	}
+	defer fd.DecRef(s.mounts.ctx)
+	b := make([]byte, 4096)
+	n, err := readFile(s.mounts.ctx, fd, nil, b)
+	if err != nil {
+		t.Fatalf("read %s: %v", path, err)
+	}
+	return string(b[:n])
+}
+
+func TestRootFilesystem(t *testing.T) {
+	s, err := testSentry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"/run/here":        "from the image", // a directory with files is not mounted over
+		"/etc/resolv.conf": "nameserver 192.0.2.1",
+		"/etc/hostname":    "oven\n",
+		"/etc/hosts":       "127.0.0.1\tlocalhost oven\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+	} {
+		if got := readGuestFile(t, s, path); got != want {
+			t.Errorf("%s = %q, want %q", path, got, want)
+		}
+	}
+	for _, path := range []string{"/dev/null", "/dev/pts/ptmx", "/dev/shm", "/dev/fd", "/proc/1", "/sys/devices", "/tmp"} {
+		if got, want := s.mounts.exists(path), path != "/proc/1" && path != "/dev/fd"; got != want {
+			t.Errorf("exists(%s) = %v, want %v", path, got, want)
+		}
+	}
+}
+
+func TestWriteFile(t *testing.T) {
+	s, err := testSentry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := s.mounts
+	// A link to a directory that does not exist, as systemd leaves it.
+	if err := m.mkdirAll("/etc"); err != nil {
+		t.Fatal(err)
+	}
+	link := m.at("/etc/link")
+	link.FollowFinalSymlink = false
+	if err := m.vfs.SymlinkAt(m.ctx, m.creds, link, "/nowhere/file"); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/etc/link", "/etc/link", "/new/deep/file", "/tmp/file"} {
+		if err := m.writeFile(path, "content of "+path); err != nil {
+			t.Errorf("writeFile: %v", err)
+			continue
+		}
+		if got, want := readGuestFile(t, s, path), "content of "+path; got != want {
+			t.Errorf("%s = %q, want %q", path, got, want)
+		}
+	}
+}
+
+// TestPty finds the fields of gVisor's structures that ptyOf depends on.
+func TestPty(t *testing.T) {
+	s, err := testSentry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := s.mounts
+	master, err := m.vfs.OpenAt(m.ctx, m.creds, m.at("/dev/pts/ptmx"), &vfs.OpenOptions{Flags: linux.O_RDWR})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.DecRef(m.ctx)
+	p, err := ptyOf(master)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.tty.Index() != 0 {
+		t.Errorf("terminal number = %d, want 0", p.tty.Index())
+	}
+	if !p.setSize(30, 100) {
+		t.Error("setSize(30, 100) = false, want true for a new size")
+	}
+	if p.setSize(30, 100) {
+		t.Error("setSize(30, 100) = true, want false for the same size")
+	}
+	if *p.size != (linux.Winsize{Row: 30, Col: 100}) {
+		t.Errorf("size = %+v, want 30 rows and 100 columns", *p.size)
+	}
+}
+
+// TestPtyOfOther: what is no pseudoterminal is an error, not a crash.
+func TestPtyOfOther(t *testing.T) {
+	s, err := testSentry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := s.mounts
+	null, err := m.vfs.OpenAt(m.ctx, m.creds, m.at("/dev/null"), &vfs.OpenOptions{Flags: linux.O_RDWR})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.DecRef(m.ctx)
+	if _, err := ptyOf(null); err == nil {
+		t.Error("ptyOf(/dev/null) succeeded, want an error")
+	}
+}
+
+// TestResolvConf: the network's name servers replace the image's file, and
+// without any the image's stays.
+func TestResolvConf(t *testing.T) {
+	s, err := testSentry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.writeResolv(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := readGuestFile(t, s, "/etc/resolv.conf"), "nameserver 192.0.2.1"; got != want {
+		t.Errorf("without a name server /etc/resolv.conf = %q, want the image's %q", got, want)
+	}
+}

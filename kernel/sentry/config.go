@@ -1,0 +1,62 @@
+// Package sentry boots gVisor's Sentry on the machine and runs one Linux
+// program, the image's, as its init process.
+//
+// The order of boot is Boot's body. Run starts the program and returns how it
+// ended; the program's end is the machine's.
+//
+// Context: ordinary goroutines. Lock order: the Sentry's own locks, then
+// memory.mu; nothing of this package is held while a lock of the Sentry is
+// taken, except where a comment says so.
+package sentry
+
+import (
+	"os"
+	"time"
+
+	"kiln/kernel/sentry/network"
+)
+
+// Config is what to run, and how.
+type Config struct {
+	Program  string   // its path; if empty, Args[0], through PATH unless it has a slash
+	Args     []string // argv
+	Env      []string // KEY=VALUE
+	Cwd      string   // "/" if empty
+	Hostname string   // "kiln" if empty
+
+	// Processes bounds the number of tasks of a user (RLIMIT_NPROC); 0
+	// means no bound. With a bound, init gives up CAP_SYS_ADMIN and
+	// CAP_SYS_RESOURCE, which would lift it.
+	Processes uint64
+
+	// RootFS is the root file system's image (EROFS). Boot takes it over.
+	RootFS *os.File
+
+	// Interfaces are the network interfaces, in the order of the machine's
+	// network devices.
+	Interfaces []network.Interface
+
+	// Terminal gives the program a terminal of its own on the console;
+	// without it, output goes to the console as it is.
+	Terminal   bool
+	Rows, Cols uint16 // of the terminal; 0 if not known
+
+	// Stdin lets the program read the console. Without it, and without a
+	// Terminal, standard input is at its end.
+	Stdin bool
+
+	Verbose bool // the Sentry's own log goes to the console
+
+	// Grace is how long a program may take to end after a shutdown request.
+	Grace time.Duration
+
+	// Poll makes goroutines runnable whose descriptors are ready, see
+	// platform.Hooks.
+	Poll func()
+}
+
+// Exit is how the program ended.
+type Exit struct {
+	Code   int    // exit status as a shell sees it: 128+n for signal n
+	Reason string // a sentence if a signal ended it, else empty
+}

@@ -1,0 +1,118 @@
+package sentry
+
+import (
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/abi/linux"
+	"gvisor.dev/gvisor/pkg/context"
+	"gvisor.dev/gvisor/pkg/sentry/fsimpl/host"
+	"gvisor.dev/gvisor/pkg/sentry/fsimpl/pipefs"
+	"gvisor.dev/gvisor/pkg/sentry/vfs"
+)
+
+// console is the program's standard input, output and error.
+//
+// There are two. Without a terminal, output is imported as it is from metal's
+// descriptors 1 and 2: one copy, no goroutine, in order with the kernel's own
+// lines, and /dev/stdout can be opened again. Input is a pipe that a goroutine
+// fills from metal's descriptor 0, because the Sentry would block a thread in
+// a read. With a terminal, a pseudoterminal gives the program termios, job
+// control and Ctrl-C, all gVisor's own; goroutines copy between its master
+// and metal's descriptors.
+type console interface {
+	files() [3]*vfs.FileDescription // each with a reference for the caller
+
+	start()                   // begin to copy
+	drain()                   // all output has left when it returns
+	resize(rows, cols uint16) // the terminal's window
+	endInput()                // input ends here
+}
+
+// openConsole makes the console that the configuration asks for. ctx is the
+// context of init.
+func (s *Sentry) openConsole(ctx context.Context) (console, error) {
+	if s.config.Terminal {
+		return s.openTerminal(ctx)
+	}
+	return s.openPlain(ctx)
+}
+
+// plainConsole is the console without a terminal.
+type plainConsole struct {
+	ctx  context.Context // of the kernel
+	std  [3]*vfs.FileDescription
+	pump *vfs.FileDescription // write end of standard input, or nil
+
+	eof     chan struct{} // closed when the host says that input has ended
+	eofOnce sync.Once
+}
+
+func (s *Sentry) openPlain(ctx context.Context) (*plainConsole, error) {
+	c := &plainConsole{ctx: s.kernel.SupervisorContext(), eof: make(chan struct{})}
+	var err error
+	for fd := 1; fd <= 2; fd++ {
+		if c.std[fd], err = s.importOutput(ctx, fd); err != nil {
+			return nil, fmt.Errorf("descriptor %d: %w", fd, err)
+		}
+	}
+	if s.config.Stdin {
+		c.std[0], c.pump, err = pipefs.NewConnectedPipeFDs(ctx, s.kernel.PipeMount(), 0)
+	} else {
+		c.std[0], err = s.mounts.vfs.OpenAt(ctx, s.mounts.creds, s.mounts.at("/dev/null"), &vfs.OpenOptions{Flags: linux.O_RDONLY})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("standard input: %w", err)
+	}
+	return c, nil
+}
+
+// importOutput makes the kernel's descriptor fd one of the program's.
+func (s *Sentry) importOutput(ctx context.Context, fd int) (*vfs.FileDescription, error) {
+	// The program may close its descriptor; the kernel's stays.
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, err
+	}
+	file, err := host.NewFD(ctx, s.kernel.HostMount(), own, &host.NewFDOptions{
+		HaveFlags:    true,
+		Flags:        linux.O_WRONLY,
+		VirtualOwner: true, // the program may chmod and chown it
+	})
+	if err != nil {
+		unix.Close(own)
+		return nil, err
+	}
+	return file, nil
+}
+
+func (c *plainConsole) files() [3]*vfs.FileDescription { return c.std }
+func (c *plainConsole) drain()                         {}
+func (c *plainConsole) resize(rows, cols uint16)       {}
+
+func (c *plainConsole) start() {
+	if c.pump != nil {
+		go c.pumpInput()
+	}
+}
+
+// pumpInput copies the console's input into the pipe until either end closes,
+// or an EOF request comes; then the program reads the end of its input.
+func (c *plainConsole) pumpInput() {
+	done := make(chan struct{})
+	go func() {
+		copyIn(c.ctx, c.pump, c.eof, os.Stdin)
+		close(done)
+	}()
+	// A read of the console cannot be taken back: at an EOF request its
+	// goroutine is left behind, and finds the pipe closed.
+	select {
+	case <-done:
+	case <-c.eof:
+	}
+	c.pump.DecRef(c.ctx)
+}
+
+func (c *plainConsole) endInput() { c.eofOnce.Do(func() { close(c.eof) }) }

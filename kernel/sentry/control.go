@@ -1,0 +1,89 @@
+package sentry
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/abi/linux"
+	"gvisor.dev/gvisor/pkg/sentry/kernel"
+
+	"kiln/kernel/notice"
+)
+
+// request is one line of JSON from the host. Exactly one field is set.
+type request struct {
+	Shutdown bool     `json:"shutdown"` // end the program: SIGTERM, later SIGKILL
+	Signal   string   `json:"signal"`   // a signal for init, without "SIG"
+	Winsize  []uint16 `json:"winsize"`  // rows, columns of the terminal
+	EOF      bool     `json:"eof"`      // standard input ends here
+}
+
+// maxRequest bounds a line of the control channel, in bytes.
+const maxRequest = 4096
+
+// parseRequest reads one line.
+func parseRequest(line []byte) (request, error) {
+	var r request
+	if err := json.Unmarshal(line, &r); err != nil {
+		return request{}, err
+	}
+	set := 0
+	for _, b := range []bool{r.Shutdown, r.Signal != "", r.Winsize != nil, r.EOF} {
+		if b {
+			set++
+		}
+	}
+	if set != 1 {
+		return request{}, fmt.Errorf("%d requests in one line, want 1", set)
+	}
+	if r.Winsize != nil && len(r.Winsize) != 2 {
+		return request{}, fmt.Errorf("window size with %d numbers, want 2", len(r.Winsize))
+	}
+	if r.Signal != "" && signalNumber(r.Signal) == 0 {
+		return request{}, fmt.Errorf("unknown signal %q", r.Signal)
+	}
+	return r, nil
+}
+
+// signalNumber returns the signal called name, with or without "SIG", or 0.
+func signalNumber(name string) linux.Signal {
+	return linux.Signal(unix.SignalNum("SIG" + strings.TrimPrefix(name, "SIG")))
+}
+
+// serveControl carries out the host's requests until the channel ends.
+func (s *Sentry) serveControl(control io.Reader, init *kernel.ThreadGroup) {
+	lines := bufio.NewScanner(control)
+	lines.Buffer(nil, maxRequest)
+	for lines.Scan() {
+		r, err := parseRequest(lines.Bytes())
+		if err == nil {
+			err = s.carryOut(r, init)
+		}
+		if err != nil {
+			notice.Printf("control request: %v", err)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		notice.Printf("control channel: %v", err)
+	}
+}
+
+// carryOut does what r asks.
+func (s *Sentry) carryOut(r request, init *kernel.ThreadGroup) error {
+	switch {
+	case r.Shutdown:
+		return s.shutdown(init)
+	case r.Winsize != nil:
+		s.console.resize(r.Winsize[0], r.Winsize[1])
+		return nil
+	case r.EOF:
+		s.console.endInput()
+		return nil
+	default:
+		return s.signal(init, signalNumber(r.Signal))
+	}
+}

@@ -1,0 +1,221 @@
+package sentry
+
+import (
+	"fmt"
+	"path"
+
+	"gvisor.dev/gvisor/pkg/abi/linux"
+	"gvisor.dev/gvisor/pkg/context"
+	"gvisor.dev/gvisor/pkg/fspath"
+	"gvisor.dev/gvisor/pkg/sentry/devices/memdev"
+	"gvisor.dev/gvisor/pkg/sentry/devices/ttydev"
+	"gvisor.dev/gvisor/pkg/sentry/fsimpl/cgroup2fs"
+	"gvisor.dev/gvisor/pkg/sentry/fsimpl/dev"
+	"gvisor.dev/gvisor/pkg/sentry/fsimpl/devpts"
+	"gvisor.dev/gvisor/pkg/sentry/fsimpl/devtmpfs"
+	"gvisor.dev/gvisor/pkg/sentry/fsimpl/erofs"
+	"gvisor.dev/gvisor/pkg/sentry/fsimpl/mqfs"
+	"gvisor.dev/gvisor/pkg/sentry/fsimpl/overlay"
+	"gvisor.dev/gvisor/pkg/sentry/fsimpl/proc"
+	"gvisor.dev/gvisor/pkg/sentry/fsimpl/sys"
+	"gvisor.dev/gvisor/pkg/sentry/fsimpl/tmpfs"
+	"gvisor.dev/gvisor/pkg/sentry/kernel/auth"
+	"gvisor.dev/gvisor/pkg/sentry/vfs"
+)
+
+// mounts are the file systems beside the root, parents first.
+var mounts = []struct {
+	path, fs, data string
+	emptyOnly      bool // not if the image has files there
+}{
+	{path: "/proc", fs: proc.Name},
+	{path: "/sys", fs: sys.Name},
+	{path: "/dev", fs: dev.Name},
+	{path: "/dev/pts", fs: devpts.Name},
+	{path: "/dev/shm", fs: tmpfs.Name, data: "mode=1777"},
+	{path: "/tmp", fs: tmpfs.Name, data: "mode=1777", emptyOnly: true},
+	{path: "/run", fs: tmpfs.Name, data: "mode=0755", emptyOnly: true},
+}
+
+// registerFilesystems tells the VFS which file systems and devices exist.
+func registerFilesystems(v *vfs.VirtualFilesystem) error {
+	user := &vfs.RegisterFilesystemTypeOptions{AllowUserMount: true, AllowUserList: true}
+	v.MustRegisterFilesystemType(cgroup2fs.Name, &cgroup2fs.FilesystemType{}, user)
+	v.MustRegisterFilesystemType(devpts.Name, &devpts.FilesystemType{}, user)
+	v.MustRegisterFilesystemType(devtmpfs.Name, &devtmpfs.FilesystemType{}, user)
+	v.MustRegisterFilesystemType(mqfs.Name, &mqfs.FilesystemType{}, user)
+	v.MustRegisterFilesystemType(overlay.Name, &overlay.FilesystemType{}, user)
+	v.MustRegisterFilesystemType(proc.Name, &proc.FilesystemType{}, user)
+	v.MustRegisterFilesystemType(sys.Name, &sys.FilesystemType{}, user)
+	v.MustRegisterFilesystemType(tmpfs.Name, &tmpfs.FilesystemType{}, user)
+	v.MustRegisterFilesystemType(dev.Name, &dev.FilesystemType{}, &vfs.RegisterFilesystemTypeOptions{})
+	// An EROFS mount names a descriptor of the Sentry's host.
+	v.MustRegisterFilesystemType(erofs.Name, &erofs.FilesystemType{}, &vfs.RegisterFilesystemTypeOptions{AllowUserList: true})
+	if err := memdev.Register(v); err != nil {
+		return fmt.Errorf("memory devices: %w", err)
+	}
+	if err := ttydev.Register(v); err != nil {
+		return fmt.Errorf("terminal devices: %w", err)
+	}
+	return nil
+}
+
+// mounter mounts file systems as root. ctx is a context of the kernel.
+type mounter struct {
+	ctx   context.Context
+	vfs   *vfs.VirtualFilesystem
+	creds *auth.Credentials
+	root  vfs.VirtualDentry // of the namespace, once there is one
+}
+
+// mountRoot makes the mount namespace: the image, read in place, under a
+// tmpfs that takes what is written. imageFD passes to the file system.
+func (m *mounter) mountRoot(imageFD int, nsfs vfs.NamespaceInodeGetter) (*vfs.MountNamespace, error) {
+	lower, err := m.vfs.MountDisconnected(m.ctx, m.creds, "image", erofs.Name, &vfs.MountOptions{
+		ReadOnly: true,
+		GetFilesystemOptions: vfs.GetFilesystemOptions{
+			InternalMount: true,
+			Data:          fmt.Sprintf("ifd=%d", imageFD),
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("mount the image: %w", err)
+	}
+	defer lower.DecRef(m.ctx)
+	upper, err := m.vfs.MountDisconnected(m.ctx, m.creds, "writes", tmpfs.Name, &vfs.MountOptions{
+		GetFilesystemOptions: vfs.GetFilesystemOptions{InternalMount: true},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("mount the writable layer: %w", err)
+	}
+	defer upper.DecRef(m.ctx)
+	lowerRoot := vfs.MakeVirtualDentry(lower, lower.Root())
+	upperRoot := vfs.MakeVirtualDentry(upper, upper.Root())
+	if err := m.copyOwner(upperRoot, lowerRoot); err != nil {
+		return nil, fmt.Errorf("root directory: %w", err)
+	}
+	mns, err := m.vfs.NewMountNamespace(m.ctx, m.creds, "root", overlay.Name, &vfs.MountOptions{
+		GetFilesystemOptions: vfs.GetFilesystemOptions{
+			InternalMount: true,
+			InternalData: overlay.FilesystemOptions{
+				UpperRoot:  upperRoot,
+				LowerRoots: []vfs.VirtualDentry{lowerRoot},
+			},
+		},
+	}, nsfs)
+	if err != nil {
+		return nil, fmt.Errorf("mount the root: %w", err)
+	}
+	m.root = mns.Root(m.ctx)
+	m.ctx = &namespaceContext{Context: m.ctx, mns: mns}
+	return mns, nil
+}
+
+// namespaceContext is a context whose paths are resolved in mns, which some
+// file systems look up there. Like the kernel's own contexts, it gives a
+// reference with the value.
+type namespaceContext struct {
+	context.Context
+	mns *vfs.MountNamespace
+}
+
+// Value implements context.Context.
+func (c *namespaceContext) Value(key any) any {
+	switch key {
+	case vfs.CtxMountNamespace:
+		c.mns.IncRef()
+		return c.mns
+	case vfs.CtxRoot:
+		return c.mns.Root(c.Context)
+	default:
+		return c.Context.Value(key)
+	}
+}
+
+// copyOwner gives directory to the owner and mode of from.
+func (m *mounter) copyOwner(to, from vfs.VirtualDentry) error {
+	const mask = linux.STATX_UID | linux.STATX_GID | linux.STATX_MODE
+	stat, err := m.vfs.StatAt(m.ctx, m.creds, &vfs.PathOperation{Root: from, Start: from}, &vfs.StatOptions{Mask: mask})
+	if err != nil {
+		return err
+	}
+	stat.Mask &= mask
+	return m.vfs.SetStatAt(m.ctx, m.creds, &vfs.PathOperation{Root: to, Start: to}, &vfs.SetStatOptions{Stat: stat})
+}
+
+// mountAll mounts what is in mounts.
+func (m *mounter) mountAll() error {
+	for _, mt := range mounts {
+		if mt.emptyOnly && !m.empty(mt.path) {
+			continue
+		}
+		if err := m.mkdirAll(mt.path); err != nil {
+			return fmt.Errorf("mount point %s: %w", mt.path, err)
+		}
+		_, err := m.vfs.MountAt(m.ctx, m.creds, mt.fs, m.at(mt.path), mt.fs, &vfs.MountOptions{
+			GetFilesystemOptions: vfs.GetFilesystemOptions{InternalMount: true, Data: mt.data},
+		})
+		if err != nil {
+			return fmt.Errorf("mount %s: %w", mt.path, err)
+		}
+	}
+	return nil
+}
+
+// at returns the operation on an absolute path.
+func (m *mounter) at(p string) *vfs.PathOperation {
+	return &vfs.PathOperation{Root: m.root, Start: m.root, Path: fspath.Parse(p), FollowFinalSymlink: true}
+}
+
+// mkdirAll makes directory p and its parents.
+func (m *mounter) mkdirAll(p string) error {
+	return m.vfs.MkdirAllAt(m.ctx, p, m.root, m.creds, &vfs.MkdirOptions{Mode: 0755, ForSyntheticMountpoint: true}, true)
+}
+
+// empty reports whether directory p has no entries, or does not exist.
+func (m *mounter) empty(p string) bool {
+	fd, err := m.vfs.OpenAt(m.ctx, m.creds, m.at(p), &vfs.OpenOptions{Flags: linux.O_RDONLY | linux.O_DIRECTORY})
+	if err != nil {
+		return isNotExist(err)
+	}
+	defer fd.DecRef(m.ctx)
+	entries := 0
+	err = fd.IterDirents(m.ctx, vfs.IterDirentsCallbackFunc(func(d vfs.Dirent) error {
+		if d.Name != "." && d.Name != ".." {
+			entries++
+		}
+		return nil
+	}))
+	return err == nil && entries == 0
+}
+
+// writeFile replaces file p, whatever it was.
+func (m *mounter) writeFile(p, content string) error {
+	if err := m.mkdirAll(path.Dir(p)); err != nil {
+		return fmt.Errorf("write %s: %w", p, err)
+	}
+	// Not through a symlink: resolv.conf often is one, to a daemon's
+	// directory that does not exist here.
+	op := m.at(p)
+	op.FollowFinalSymlink = false
+	if err := m.vfs.UnlinkAt(m.ctx, m.creds, op); err != nil && !isNotExist(err) {
+		return fmt.Errorf("write %s: %w", p, err)
+	}
+	fd, err := m.vfs.OpenAt(m.ctx, m.creds, m.at(p), &vfs.OpenOptions{
+		Flags: linux.O_WRONLY | linux.O_CREAT | linux.O_TRUNC, Mode: 0644,
+	})
+	if err != nil {
+		return fmt.Errorf("write %s: %w", p, err)
+	}
+	defer fd.DecRef(m.ctx)
+	if _, err := fd.Write(m.ctx, bytesIO([]byte(content)), vfs.WriteOptions{}); err != nil {
+		return fmt.Errorf("write %s: %w", p, err)
+	}
+	return nil
+}
+
+// exists reports whether there is a file p.
+func (m *mounter) exists(p string) bool {
+	_, err := m.vfs.StatAt(m.ctx, m.creds, m.at(p), &vfs.StatOptions{})
+	return err == nil
+}

@@ -1,0 +1,141 @@
+package platform
+
+import (
+	"reflect"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/abi/linux"
+	"gvisor.dev/gvisor/pkg/cpuid"
+	"gvisor.dev/gvisor/pkg/hostarch"
+	"gvisor.dev/gvisor/pkg/sentry/arch/fpu"
+
+	"kiln/kernel/machine"
+)
+
+// TestRegisterLayout guards the conversion in registers: field by field, the
+// two structures must agree in offset and size.
+func TestRegisterLayout(t *testing.T) {
+	theirs := reflect.TypeFor[linux.PtraceRegs]()
+	ours := reflect.TypeFor[machine.Registers]()
+	if theirs.Size() != ours.Size() {
+		t.Errorf("PtraceRegs has %d bytes, machine.Registers %d, want the same", theirs.Size(), ours.Size())
+	}
+	names := map[string]string{
+		"R15": "R15", "R14": "R14", "R13": "R13", "R12": "R12", "Rbp": "RBP", "Rbx": "RBX", "R11": "R11",
+		"R10": "R10", "R9": "R9", "R8": "R8", "Rax": "RAX", "Rcx": "RCX", "Rdx": "RDX", "Rsi": "RSI",
+		"Rdi": "RDI", "Orig_rax": "OrigRAX", "Rip": "RIP", "Cs": "CS", "Eflags": "RFLAGS", "Rsp": "RSP",
+		"Ss": "SS", "Fs_base": "FSBase", "Gs_base": "GSBase", "Ds": "DS", "Es": "ES", "Fs": "FS", "Gs": "GS",
+	}
+	for i := range theirs.NumField() {
+		if name := theirs.Field(i).Name; name != "_" && names[name] == "" {
+			t.Errorf("PtraceRegs has a field %s that machine.Registers lacks", name)
+		}
+	}
+	for their, our := range names {
+		a, ok1 := theirs.FieldByName(their)
+		b, ok2 := ours.FieldByName(our)
+		if !ok1 || !ok2 || a.Offset != b.Offset || a.Type.Size() != b.Type.Size() {
+			t.Errorf("PtraceRegs.%s at %d, machine.Registers.%s at %d, want the same place", their, a.Offset, our, b.Offset)
+		}
+	}
+}
+
+// TestFloatingPointAlignment: XSAVE faults on an area that is not aligned to
+// 64 bytes (Intel SDM vol. 1 §13.4).
+func TestFloatingPointAlignment(t *testing.T) {
+	cpuid.Initialize()
+	for range 100 {
+		s := fpu.NewState()
+		if p := address(s.BytePointer()); p%64 != 0 {
+			t.Fatalf("floating point state at %#x, want a multiple of 64", p)
+		}
+		f := s.Fork()
+		if p := address(f.BytePointer()); p%64 != 0 {
+			t.Fatalf("forked floating point state at %#x, want a multiple of 64", p)
+		}
+	}
+}
+
+func TestEnterable(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		rip, fs uint64
+		gs      uint64
+		want    bool
+	}{
+		{"ordinary", 0x401000, 0x7f0000001000, 0, true},
+		{"highest", 1<<47 - 1, 0, 0, true},
+		{"first non-canonical", 1 << 47, 0, 0, false},
+		{"kernel text", 0xffffffffa0001000, 0, 0, false},
+		{"vsyscall page", 0xffffffffff600000, 0, 0, false},
+		{"bad FS", 0x401000, 1 << 63, 0, false},
+		{"bad GS", 0x401000, 0, 1 << 47, false},
+		{"upper-half FS is canonical", 0x401000, 0xffff800000000000, 0, true},
+	} {
+		r := machine.Registers{RIP: tt.rip, FSBase: tt.fs, GSBase: tt.gs}
+		if got := enterable(&r); got != tt.want {
+			t.Errorf("%s: enterable = %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestPageFault(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		code uint64
+		at   hostarch.AccessType
+		sig  int32
+	}{
+		{"read of nothing", machine.FaultUser, hostarch.Read, segvMapErr},
+		{"write of nothing", machine.FaultUser | machine.FaultWrite, hostarch.Write, segvMapErr},
+		{"write of a read-only page", machine.FaultUser | machine.FaultWrite | machine.FaultProtection, hostarch.Write, segvAccErr},
+		{"execution of data", machine.FaultUser | machine.FaultExec | machine.FaultProtection, hostarch.Execute, segvAccErr},
+	} {
+		var c taskContext
+		at := c.pageFault(tt.code, 0x1234)
+		if at != tt.at {
+			t.Errorf("%s: access = %v, want %v", tt.name, at, tt.at)
+		}
+		if c.info.Signo != int32(unix.SIGSEGV) || c.info.Code != tt.sig || c.info.Addr() != 0x1234 {
+			t.Errorf("%s: signal %d code %d address %#x, want %d %d 0x1234", tt.name, c.info.Signo, c.info.Code, c.info.Addr(), unix.SIGSEGV, tt.sig)
+		}
+	}
+}
+
+func TestException(t *testing.T) {
+	const ip = 0x401234
+	for _, tt := range []struct {
+		exit   machine.Exit
+		flags  uint64
+		signal unix.Signal
+		code   int32
+		addr   uint64
+	}{
+		{machine.ExitDivide, 0, unix.SIGFPE, fpeIntDiv, ip},
+		{machine.ExitDebug, eflagsTrap, unix.SIGTRAP, trapTrace, ip},
+		{machine.ExitDebug, 0, unix.SIGTRAP, trapBrkpt, ip},
+		{machine.ExitBreakpoint, 0, unix.SIGTRAP, linux.SI_KERNEL, 0},
+		{machine.ExitInvalidOp, 0, unix.SIGILL, illIllOpc, ip},
+		{machine.ExitProtection, 0, unix.SIGSEGV, linux.SI_KERNEL, 0},
+		{machine.ExitAlignment, 0, unix.SIGBUS, busAdrAln, 0},
+		{machine.ExitSIMD, 0, unix.SIGFPE, fpeFltInv, ip},
+		{machine.Exit(11), 0, unix.SIGSEGV, linux.SI_KERNEL, 0}, // segment not present
+	} {
+		var c taskContext
+		c.exception(tt.exit, &machine.Registers{RIP: ip, RFLAGS: tt.flags})
+		if c.info.Signo != int32(tt.signal) || c.info.Code != tt.code || c.info.Addr() != tt.addr {
+			t.Errorf("vector %d: signal %d code %d address %#x, want %d %d %#x", tt.exit, c.info.Signo, c.info.Code, c.info.Addr(), tt.signal, tt.code, tt.addr)
+		}
+	}
+}
+
+// TestInterruptIsKept: an interrupt before Switch makes the next Switch
+// return, which it then does before ring 3.
+func TestInterruptIsKept(t *testing.T) {
+	var c taskContext
+	c.Interrupt()
+	if !c.interrupted.Load() {
+		t.Error("Interrupt before Switch was forgotten")
+	}
+}

@@ -1,0 +1,126 @@
+package sentry
+
+import (
+	"fmt"
+	"strings"
+
+	"gvisor.dev/gvisor/pkg/abi/linux"
+	"gvisor.dev/gvisor/pkg/context"
+	"gvisor.dev/gvisor/pkg/sentry/fsimpl/user"
+	"gvisor.dev/gvisor/pkg/sentry/kernel"
+	"gvisor.dev/gvisor/pkg/sentry/kernel/auth"
+	"gvisor.dev/gvisor/pkg/sentry/limits"
+)
+
+// initCredentials are root's. RLIMIT_NPROC does not bind who has
+// CAP_SYS_ADMIN or CAP_SYS_RESOURCE, so with a limit init has neither, like
+// root in a container.
+func initCredentials(userns *auth.UserNamespace, limited bool) *auth.Credentials {
+	all := auth.AllCapabilities
+	if limited {
+		all &^= auth.CapabilitySetOf(linux.CAP_SYS_ADMIN) | auth.CapabilitySetOf(linux.CAP_SYS_RESOURCE)
+	}
+	caps := &auth.TaskCapabilities{PermittedCaps: all, EffectiveCaps: all, BoundingCaps: all}
+	return auth.NewUserCredentials(auth.RootKUID, auth.RootKGID, nil, caps, userns)
+}
+
+// initLimits are the resource limits of init: a Linux distribution's, with a
+// high bound on open files because servers size themselves after it.
+func initLimits(processes uint64) (*limits.LimitSet, error) {
+	ls, err := limits.NewLinuxDistroLimitSet()
+	if err != nil {
+		return nil, err
+	}
+	ls.SetUnchecked(limits.NumberOfFiles, limits.Limit{Cur: 65536, Max: 1 << 20})
+	ls.SetUnchecked(limits.Core, limits.Limit{Cur: 0, Max: limits.Infinity})
+	if processes != 0 {
+		ls.SetUnchecked(limits.ProcessCount, limits.Limit{Cur: processes, Max: processes})
+	}
+	return ls, nil
+}
+
+// defaultEnv is set unless the configuration has the variable.
+var defaultEnv = []string{
+	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+	"HOME=/root",
+}
+
+// environment returns env with the defaults.
+func environment(env []string, terminal bool) []string {
+	defaults := defaultEnv
+	if terminal {
+		defaults = append(defaults[:len(defaults):len(defaults)], "TERM=linux")
+	}
+	out := append([]string(nil), env...)
+	for _, d := range defaults {
+		name, _, _ := strings.Cut(d, "=")
+		if !hasVariable(env, name) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// hasVariable reports whether env sets name.
+func hasVariable(env []string, name string) bool {
+	for _, e := range env {
+		if strings.HasPrefix(e, name+"=") {
+			return true
+		}
+	}
+	return false
+}
+
+// createInit loads the program as process 1. It does not run yet.
+func (s *Sentry) createInit() (*kernel.ThreadGroup, error) {
+	if len(s.config.Args) == 0 {
+		return nil, fmt.Errorf("the image names no program")
+	}
+	ls, err := initLimits(s.config.Processes)
+	if err != nil {
+		return nil, err
+	}
+	args := kernel.CreateProcessArgs{
+		Filename:             s.config.Program,
+		Argv:                 s.config.Args,
+		Envv:                 environment(s.config.Env, s.config.Terminal),
+		WorkingDirectory:     s.config.Cwd,
+		Credentials:          s.creds,
+		Umask:                0022,
+		Limits:               ls,
+		MaxSymlinkTraversals: linux.MaxSymlinkTraversals,
+		UTSNamespace:         s.kernel.RootUTSNamespace(),
+		IPCNamespace:         s.kernel.RootIPCNamespace(),
+		PIDNamespace:         s.kernel.RootPIDNamespace(),
+		MountNamespace:       s.mns,
+		ContainerID:          "kiln",
+	}
+	ctx := args.NewContext(s.kernel)
+	if args.Filename, err = user.ResolveExecutablePath(ctx, &args); err != nil {
+		return nil, err
+	}
+	args.FDTable = s.kernel.NewFDTable()
+	defer args.FDTable.DecRef(ctx)
+	s.mns.IncRef() // CreateProcess takes one
+	init, _, err := s.kernel.CreateProcess(args)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", args.Filename, err)
+	}
+	return init, s.connectConsole(init.Leader().AsyncContext(), args.FDTable)
+}
+
+// connectConsole makes the console descriptors 0 to 2 of init. ctx is init's:
+// whoever opens a terminal gets it as controlling terminal.
+func (s *Sentry) connectConsole(ctx context.Context, table *kernel.FDTable) error {
+	var err error
+	if s.console, err = s.openConsole(ctx); err != nil {
+		return fmt.Errorf("console: %w", err)
+	}
+	for fd, file := range s.console.files() {
+		defer file.DecRef(ctx) // the table has its own
+		if _, err := table.NewFDAt(ctx, int32(fd), file, kernel.FDFlags{}); err != nil {
+			return fmt.Errorf("descriptor %d: %w", fd, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,126 @@
+package sentry
+
+import (
+	"errors"
+	"reflect"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/abi/linux"
+	"gvisor.dev/gvisor/pkg/sentry/limits"
+
+	"kiln/kernel/machine"
+	"kiln/kernel/sentry/platform"
+)
+
+func TestDescribeExit(t *testing.T) {
+	fault := &platform.Fault{Signal: unix.SIGSEGV, Addr: 0, IP: 0x401234}
+	for _, tt := range []struct {
+		name  string
+		ws    linux.WaitStatus
+		fault *platform.Fault
+		want  Exit
+	}{
+		{"success", linux.WaitStatusExit(0), nil, Exit{Code: 0}},
+		{"failure", linux.WaitStatusExit(3), fault, Exit{Code: 3}},
+		{"nil dereference", linux.WaitStatusTerminationSignal(linux.SIGSEGV), fault,
+			Exit{Code: 139, Reason: "program killed by SIGSEGV (address 0x0, instruction 0x401234)"}},
+		{"kill -SEGV", linux.WaitStatusTerminationSignal(linux.SIGSEGV), nil,
+			Exit{Code: 139, Reason: "program killed by SIGSEGV"}},
+		{"killed later", linux.WaitStatusTerminationSignal(linux.SIGKILL), fault,
+			Exit{Code: 137, Reason: "program killed by SIGKILL"}},
+		{"real-time signal", linux.WaitStatusTerminationSignal(40), nil,
+			Exit{Code: 168, Reason: "program killed by signal 40"}},
+	} {
+		if got := describeExit(tt.ws, tt.fault); got != tt.want {
+			t.Errorf("%s: describeExit = %+v, want %+v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		env      []string
+		terminal bool
+		want     []string
+	}{
+		{"empty", nil, false, []string{defaultEnv[0], "HOME=/root"}},
+		{"terminal", []string{"PATH=/x", "HOME=/y"}, true, []string{"PATH=/x", "HOME=/y", "TERM=linux"}},
+		{"name is no prefix", []string{"PATHS=/x", "HOME="}, false, []string{"PATHS=/x", "HOME=", defaultEnv[0]}},
+	} {
+		if got := environment(tt.env, tt.terminal); !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s: environment = %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestParseRequest(t *testing.T) {
+	for _, tt := range []struct {
+		line string
+		want request
+		ok   bool
+	}{
+		{`{"shutdown":true}`, request{Shutdown: true}, true},
+		{`{"winsize":[24,80]}`, request{Winsize: []uint16{24, 80}}, true},
+		{`{"signal":"INT"}`, request{Signal: "INT"}, true},
+		{`{"signal":"SIGHUP"}`, request{Signal: "SIGHUP"}, true},
+		{`{"eof":true}`, request{EOF: true}, true},
+		{`{}`, request{}, false},
+		{`{"shutdown":true,"eof":true}`, request{}, false},
+		{`{"winsize":[24]}`, request{}, false},
+		{`{"winsize":[24,70000]}`, request{}, false},
+		{`{"signal":"NOSUCH"}`, request{}, false},
+		{`shutdown`, request{}, false},
+	} {
+		got, err := parseRequest([]byte(tt.line))
+		if (err == nil) != tt.ok || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("parseRequest(%s) = %+v, %v, want %+v, success %v", tt.line, got, err, tt.want, tt.ok)
+		}
+	}
+}
+
+func FuzzParseRequest(f *testing.F) {
+	f.Add([]byte(`{"winsize":[24,80]}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		r, err := parseRequest(line)
+		if err == nil && r.Winsize != nil && len(r.Winsize) != 2 {
+			t.Errorf("parseRequest(%q) let through a window size of %d numbers", line, len(r.Winsize))
+		}
+	})
+}
+
+func TestInitLimits(t *testing.T) {
+	ls, err := initLimits(50)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := ls.Get(limits.ProcessCount), (limits.Limit{Cur: 50, Max: 50}); got != want {
+		t.Errorf("process limit = %+v, want %+v", got, want)
+	}
+	if got := ls.Get(limits.AS); got.Cur != limits.Infinity {
+		t.Errorf("address space limit = %+v, want none", got)
+	}
+}
+
+// TestShort: the killer acts when the free frames reach the mark, and a
+// machine whose state cannot be read is not short.
+func TestShort(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		state machine.MemInfo
+		err   error
+		want  bool
+	}{
+		{"plenty", machine.MemInfo{Free: 1000, LowWater: 256}, nil, false},
+		{"just above", machine.MemInfo{Free: 257, LowWater: 256}, nil, false},
+		{"at the mark", machine.MemInfo{Free: 256, LowWater: 256}, nil, true},
+		{"none", machine.MemInfo{Free: 0, LowWater: 256}, nil, true},
+		{"unknown", machine.MemInfo{}, errors.New("no machine"), false},
+	} {
+		k := &memoryKiller{state: func() (machine.MemInfo, error) { return tt.state, tt.err }}
+		if got := k.short(); got != tt.want {
+			t.Errorf("%s: short = %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
