@@ -1,0 +1,306 @@
+// Package bake turns Linux programs into images: it finds what a program
+// needs to run, puts that into a root file system, and adds the kernel
+// components.
+//
+// Bake's body is the order of the work. Everything lies in the image where it
+// lies on the host, unless the user says otherwise. The same inputs give the
+// same bytes.
+package bake
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"kiln/image"
+)
+
+// DefaultConfig is the bake configuration if none is named. As in Rumprun it
+// stands for a set of kernel components; there is one so far.
+const DefaultConfig = "hw_generic"
+
+// Options say what to bake.
+type Options struct {
+	Program string // path on the host
+	Output  string // "" for the program's base name with ".img"
+	Config  string // "" for DefaultConfig
+
+	Files []string // more files and directories, placed where they are on the host
+	Add   []string // HOSTPATH[:GUESTPATH], files and directories
+
+	// Defaults of a run, stored in the manifest.
+	Args     []string // the program's arguments after its name
+	Env      []string // KEY=VALUE
+	Cwd      string
+	Hostname string
+	Memory   int // MB
+	Network  []image.Network
+	Ports    []string // HOST:GUEST
+
+	// Kernel is the path of a kernel program, which runs in place of the
+	// Sentry and the Linux program: then there is no root file system, and
+	// Args are its arguments.
+	Kernel string
+
+	// Progress, if not nil, is told what is being done, in lines without
+	// their end.
+	Progress func(string)
+}
+
+// Bake writes an image and returns its manifest. What is wrong with the
+// options or the files that they name is an *InputError; then, as after any
+// error, the output is as it was.
+func Bake(o Options) (*image.Manifest, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	if err := checkOutput(o.Output); err != nil {
+		return nil, err
+	}
+	b := &baker{options: o, root: newRoot(), loaders: map[string]*loader{}}
+	m := o.manifest()
+	if o.Kernel == "" {
+		if err := b.addAll(m); err != nil {
+			return nil, err
+		}
+	}
+	c, err := b.contents(m)
+	if err != nil {
+		return nil, err
+	}
+	p, err := layOut(c)
+	if err != nil {
+		return nil, err
+	}
+	b.progress("writing %s, %.1f MB", o.Output, float64(fileOffset(p.end))/1e6)
+	files := func() []image.File {
+		if o.Kernel == "" {
+			m.Files = b.root.files()
+		}
+		return m.Files
+	}
+	if err := writeImage(o.Output, p, files); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// complete checks the options and fills in defaults.
+func (o *Options) complete() error {
+	main := o.Program
+	if o.Kernel != "" {
+		main = o.Kernel
+		if o.Program != "" || len(o.Files)+len(o.Add) > 0 {
+			return inputErrorf("", "a kernel program has no root file system: no program or files go with it")
+		}
+	}
+	if main == "" {
+		return inputErrorf("", "no program named")
+	}
+	if o.Config == "" {
+		o.Config = DefaultConfig
+	}
+	if o.Config != DefaultConfig {
+		return inputErrorf(o.Config, "no such configuration; there is %s", DefaultConfig)
+	}
+	if o.Output == "" {
+		o.Output = filepath.Base(main) + ".img"
+	}
+	if same(o.Output, main) {
+		return inputErrorf(o.Output, "the output would replace the program")
+	}
+	if o.Cwd != "" && !strings.HasPrefix(o.Cwd, "/") {
+		return inputErrorf(o.Cwd, "the working directory must be absolute")
+	}
+	if o.Memory < 0 {
+		return inputErrorf("", "memory of %d MB", o.Memory)
+	}
+	for _, e := range o.Env {
+		if name, _, ok := strings.Cut(e, "="); !ok || name == "" {
+			return inputErrorf(e, "an environment variable is KEY=VALUE")
+		}
+	}
+	for _, s := range append(append([]string(nil), o.Args...), o.Env...) {
+		if strings.Contains(s, "\x00") {
+			return inputErrorf("", "an argument or environment variable contains a NUL byte")
+		}
+	}
+	return nil
+}
+
+// same reports whether both paths are the same existing file.
+func same(a, b string) bool {
+	sa, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	sb, err := os.Stat(b)
+	return err == nil && os.SameFile(sa, sb)
+}
+
+// manifest returns the manifest without what depends on files.
+func (o *Options) manifest() *image.Manifest {
+	return &image.Manifest{
+		Version: image.ManifestVersion, Config: o.Config, Env: o.Env, Cwd: o.Cwd, Hostname: o.Hostname,
+		Memory: o.Memory, Network: o.Network, Ports: o.Ports,
+		Program: filepath.Base(o.Kernel), Args: append([]string{filepath.Base(o.Kernel)}, o.Args...),
+	}
+}
+
+// A baker is one baking under way.
+type baker struct {
+	options Options
+	root    *root
+	pending []object // added, but not yet looked at for what they need
+
+	loaders map[string]*loader // in the image, by path
+	loader  *loader            // the first of them, which loads libraries that are added
+}
+
+func (b *baker) progress(format string, args ...any) {
+	if b.options.Progress != nil {
+		b.options.Progress(fmt.Sprintf(format, args...))
+	}
+}
+
+// contents gathers what goes into the payload.
+func (b *baker) contents(m *image.Manifest) (contents, error) {
+	c := contents{args: []string{"kiln"}, env: []string{"GOTRACEBACK=all"}}
+	var err error
+	if c.manifest, err = json.Marshal(m); err != nil {
+		return c, fmt.Errorf("manifest: %w", err)
+	}
+	metal, err := component("metal")
+	if err != nil {
+		return c, err
+	}
+	if c.metal, err = readMetal(metal); err != nil {
+		return c, err
+	}
+	if b.options.Kernel != "" {
+		c.args, c.env = m.Args, append(c.env, b.options.Env...)
+		raw, err := os.ReadFile(b.options.Kernel)
+		if err != nil {
+			return c, ioError(err)
+		}
+		c.kernel, err = readKernel(b.options.Kernel, raw)
+		return c, err
+	}
+	kernel, err := component("kernel")
+	if err != nil {
+		return c, err
+	}
+	if c.kernel, err = readKernel("kernel", kernel); err != nil {
+		return c, err
+	}
+	plan, err := b.root.plan()
+	if err != nil {
+		return c, err
+	}
+	c.rootSize = uint64(plan.Size())
+	c.rootFS = plan
+	return c, nil
+}
+
+// addAll fills the root file system: what every image has, the program, the
+// user's files, and what those need.
+func (b *baker) addAll(m *image.Manifest) error {
+	hostname := b.options.Hostname
+	if hostname == "" {
+		hostname = "kiln"
+	}
+	if err := b.root.addBase(hostname); err != nil {
+		return err
+	}
+	program, err := b.addProgram()
+	if err != nil {
+		return err
+	}
+	m.Program, m.Args[0] = program, program
+	for _, f := range b.options.Files {
+		abs, err := filepath.Abs(f)
+		if err != nil {
+			return ioError(err)
+		}
+		if _, err := b.addHost(abs, reason{from: fromAdded}); err != nil {
+			return err
+		}
+	}
+	for _, a := range b.options.Add {
+		if err := b.addUser(a); err != nil {
+			return err
+		}
+	}
+	return b.addPending()
+}
+
+// addProgram adds the program, and returns its path in the image.
+func (b *baker) addProgram() (string, error) {
+	abs, err := filepath.Abs(b.options.Program)
+	if err != nil {
+		return "", ioError(err)
+	}
+	st, err := os.Stat(abs)
+	if err != nil {
+		return "", ioError(err)
+	}
+	if !st.Mode().IsRegular() {
+		return "", inputErrorf(b.options.Program, "not a file")
+	}
+	if baked, err := image.IsImage(abs); err != nil {
+		return "", ioError(err)
+	} else if baked {
+		return "", inputErrorf(b.options.Program, "is an image already")
+	}
+	if _, err := b.addHost(abs, reason{from: fromProgram}); err != nil {
+		return "", err
+	}
+	b.root.lookup(abs).mode |= 0o111
+	return abs, nil
+}
+
+// addPending looks at the files added so far, and adds what they need, until
+// nothing is missing.
+func (b *baker) addPending() error {
+	done := map[string]bool{} // by path in the image
+	for len(b.pending) > 0 {
+		o := b.pending[0]
+		b.pending = b.pending[1:]
+		if done[o.guest] {
+			continue
+		}
+		done[o.guest] = true
+		if err := b.addNeedsOf(o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addNeedsOf adds what a file needs to run.
+func (b *baker) addNeedsOf(o object) error {
+	l, err := readLinkage(o)
+	var input *InputError
+	switch {
+	case errors.Is(err, errNotELF):
+		return b.addInterpreter(o)
+	case errors.As(err, &input) && o.from != fromProgram:
+		return nil // data that happens to be ELF, for another machine perhaps
+	case err != nil:
+		return err
+	}
+	if o.from == fromProgram {
+		if err := checkProgram(o.host); err != nil {
+			return err
+		}
+	}
+	if !o.tree {
+		if err := b.addRuntime(o.host); err != nil {
+			return err
+		}
+	}
+	return b.addNeeds(o, l)
+}

@@ -1,0 +1,150 @@
+package bake
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// runtimes are interpreters that need more than libraries: the files of their
+// language, which bake adds with them. docs/image.md lists them.
+var runtimes = []struct {
+	name string
+	// program matches the base name of the interpreter, links followed; its
+	// first group is VERSION below.
+	program *regexp.Regexp
+	// dirs are directories on the host. PREFIX is the one that the
+	// interpreter's bin lies in; * matches as in a shell.
+	dirs []string
+	// skip are names in the directories that no program at work needs.
+	skip []string
+	hint string
+}{
+	{
+		// The library proper. Packages beside it are the user's to add:
+		// they may be many times as large.
+		name:    "Python",
+		program: regexp.MustCompile(`^python(3\.\d+)$`),
+		dirs:    []string{"PREFIX/lib/pythonVERSION"},
+		skip:    []string{"test", "idlelib", "turtledemo", "tkinter", "lib2to3", "ensurepip", "pydoc_data", "config-*", "site-packages", "dist-packages"},
+		hint:    "for installed packages, --add /usr/lib/python3/dist-packages",
+	},
+	{
+		// Debian's directories, then those of perl's own installation.
+		name:    "Perl",
+		program: regexp.MustCompile(`^perl(5\.\d+\.\d+)?$`),
+		dirs: []string{
+			"/usr/lib/x86_64-linux-gnu/perl-base", "/usr/lib/x86_64-linux-gnu/perl/5*", "/usr/share/perl/5*",
+			"PREFIX/lib/perl5/5*",
+		},
+		skip: []string{"CPAN", "Pod", "pod", "CORE", "Unicode"},
+		hint: "for installed modules, --add /usr/share/perl5",
+	},
+}
+
+// addRuntime adds the files of a language if the program at host is its
+// interpreter.
+func (b *baker) addRuntime(host string) error {
+	for _, r := range runtimes {
+		match := r.program.FindStringSubmatch(path.Base(host))
+		if match == nil {
+			continue
+		}
+		b.progress("adding the %s library (%s)", r.name, r.hint)
+		subst := strings.NewReplacer("PREFIX", path.Dir(path.Dir(host)), "VERSION", match[1])
+		for _, pattern := range r.dirs {
+			dirs, err := filepath.Glob(subst.Replace(pattern))
+			if err != nil {
+				continue // a prefix that is no pattern has no such directory
+			}
+			for _, d := range dirs {
+				if err := b.addRuntimeDir(d, r.skip); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// addRuntimeDir adds a directory of a language, or a link to one.
+func (b *baker) addRuntimeDir(dir string, skip []string) error {
+	st, err := os.Lstat(dir)
+	if err != nil {
+		return ioError(err)
+	}
+	if st.Mode()&fs.ModeSymlink != 0 {
+		_, err := b.addLink(dir, dir, fromRuntime)
+		return err // another match leads to its target
+	}
+	if !st.IsDir() {
+		return nil
+	}
+	skipped := func(rel string) bool {
+		for _, s := range skip {
+			if ok, err := path.Match("/"+s, rel); err == nil && ok {
+				return true
+			}
+		}
+		return false
+	}
+	if err := b.addDir(dir, dir, fromRuntime, skipped); err != nil {
+		return err
+	}
+	return b.dateSources(dir)
+}
+
+// dateSources gives Python sources the time that their compiled form names.
+//
+// Python compiles a module anew unless the compiled form in __pycache__ names
+// the source's time and size (PEP 3147, PEP 552), and files in images have the
+// time 0. Compiling takes seconds at each boot.
+func (b *baker) dateSources(dir string) error {
+	for p, e := range b.root.entries {
+		if !under(p, dir) || e.from != fromRuntime || path.Base(path.Dir(p)) != "__pycache__" || !strings.HasSuffix(p, ".pyc") {
+			continue
+		}
+		// DIR/__pycache__/NAME.cpython-311.pyc is of DIR/NAME.py.
+		name, _, _ := strings.Cut(path.Base(p), ".")
+		source := b.root.entries[path.Join(path.Dir(path.Dir(p)), name+".py")]
+		if source == nil || source.host == "" {
+			continue
+		}
+		mtime, size, ok, err := readPyc(e.host)
+		if err != nil {
+			return err
+		}
+		st, err := os.Stat(source.host)
+		if err != nil {
+			return ioError(err)
+		}
+		if ok && uint32(st.ModTime().Unix()) == mtime && uint32(source.size) == size {
+			source.mtime = int64(mtime)
+		}
+	}
+	return nil
+}
+
+// readPyc returns the source's time and size that a compiled Python file
+// names. ok is false if it names something else.
+func readPyc(host string) (mtime, size uint32, ok bool, err error) {
+	f, err := os.Open(host)
+	if err != nil {
+		return 0, 0, false, ioError(err)
+	}
+	defer f.Close()
+	var head [16]byte // magic, flags, time, size; each 4 bytes
+	if _, err := io.ReadFull(f, head[:]); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return 0, 0, false, nil
+	} else if err != nil {
+		return 0, 0, false, ioError(err)
+	}
+	flags := binary.LittleEndian.Uint32(head[4:])
+	return binary.LittleEndian.Uint32(head[8:]), binary.LittleEndian.Uint32(head[12:]), flags == 0, nil
+}
