@@ -1,0 +1,155 @@
+package run
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"kiln/image"
+	"kiln/run/qemu"
+)
+
+// DefaultMemory is what a machine gets unless the image or the user says
+// otherwise, in MB.
+const DefaultMemory = 64
+
+// Options say what to run, and on what.
+type Options struct {
+	Image    string // path
+	Manifest image.Manifest
+	ImageEnd uint64 // first physical address after the image
+
+	Accel   string // one of Accelerators; "" means auto
+	Machine string // one of qemu.Types; "" means microvm
+	Memory  int    // MB; 0 means the image's default
+
+	Args      []string // for the program, in place of the image's
+	Env       []string // KEY=VALUE, in addition to the image's
+	Cwd       string
+	Hostname  string
+	Processes uint64 // RLIMIT_NPROC; 0 means no limit
+	Verbose   bool   // the kernel's log on the console
+
+	Network Networking
+
+	// Interactive connects standard input: as the program's terminal if it
+	// is one, and standard output too; else as it is.
+	Interactive bool
+	StopTimeout time.Duration // from a request to end to the kill
+	Trace       bool          // print QEMU's command line
+}
+
+// plan is Options worked out: what to start, and what to tell the guest.
+type plan struct {
+	machine qemu.Machine
+	config  image.RunConfig
+	ports   []Port
+	note    string // for the user
+}
+
+// terminal is the state of the user's terminal. The zero value is none.
+type terminal struct {
+	present    bool
+	rows, cols uint16
+}
+
+// newPlan works out o. It looks at nothing outside of o, h and t.
+func newPlan(o Options, h host, t terminal) (*plan, error) {
+	accel, note, err := choose(o.Accel, h)
+	if err != nil {
+		return nil, err
+	}
+	memory, err := memoryFor(o)
+	if err != nil {
+		return nil, err
+	}
+	machine, err := machineFor(o)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range o.Env {
+		if name, _, ok := strings.Cut(e, "="); !ok || name == "" {
+			return nil, inputError(fmt.Sprintf("-e %s: not KEY=VALUE", e), "")
+		}
+	}
+	ifaces, ports, err := o.Network.resolve(o.Manifest.Network, o.Manifest.Ports)
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{
+		machine: qemu.Machine{Type: machine, Accel: accel, Memory: memory, Image: o.Image},
+		config: image.RunConfig{
+			Args: o.Args, Env: o.Env, Cwd: o.Cwd, Hostname: o.Hostname,
+			Interactive: o.Interactive && t.present,
+			Stdin:       o.Interactive && !t.present,
+			Verbose:     o.Verbose, Processes: o.Processes,
+		},
+		ports: ports,
+		note:  note,
+	}
+	if p.config.Interactive {
+		p.config.Rows, p.config.Cols = t.rows, t.cols
+	}
+	for _, i := range ifaces {
+		p.machine.NICs = append(p.machine.NICs, i.nic)
+		p.config.Network = append(p.config.Network, i.config)
+	}
+	return p, nil
+}
+
+func machineFor(o Options) (string, error) {
+	if o.Machine == "" {
+		return qemu.Microvm, nil
+	}
+	for _, t := range qemu.Types() {
+		if o.Machine == t {
+			return t, nil
+		}
+	}
+	return "", inputError(fmt.Sprintf("no machine type %q", o.Machine), "there are "+strings.Join(qemu.Types(), ", "))
+}
+
+const mb = 1 << 20
+
+// kernelNeeds is the least memory beyond the image with which metal and the
+// kernel program's runtime come up, in bytes. What the program needs comes on
+// top; only it knows.
+const kernelNeeds = 6 * mb
+
+// memoryFor returns the machine's memory in MB.
+func memoryFor(o Options) (int, error) {
+	memory := o.Memory
+	if memory == 0 {
+		memory = o.Manifest.Memory
+	}
+	if memory == 0 {
+		memory = DefaultMemory
+	}
+	if memory < 0 || memory > 1<<20 {
+		return 0, inputError(fmt.Sprintf("%d MB is no amount of memory", memory), "")
+	}
+	if least := int((o.ImageEnd + kernelNeeds + mb - 1) / mb); memory < least {
+		return 0, inputError(fmt.Sprintf("%d MB of memory are too little: this image and its kernel need at least %d MB", memory, least),
+			fmt.Sprintf("give the machine more: -M %d", max(DefaultMemory, 2*((least+1)/2))))
+	}
+	return memory, nil
+}
+
+// check looks whether the host has what the plan asks of it.
+func (p *plan) check() error {
+	for _, port := range p.ports {
+		if err := port.check(); err != nil {
+			return err
+		}
+	}
+	for _, nic := range p.machine.NICs {
+		if err := checkTap(nic); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// module returns the run configuration as the guest gets it.
+func (p *plan) module() ([]byte, error) { return json.Marshal(p.config) }

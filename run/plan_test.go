@@ -1,0 +1,106 @@
+package run
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"kiln/image"
+)
+
+// noKVM is a host without KVM.
+var noKVM = host{"", func() error { return nil }}
+
+// testOptions are for a small image.
+func testOptions() Options {
+	return Options{Image: "x.img", ImageEnd: 30 << 20, Network: Networking{Net: "none"}}
+}
+
+func TestPlanConfig(t *testing.T) {
+	user := terminal{present: true, rows: 24, cols: 80}
+	tests := []struct {
+		name string
+		set  func(*Options)
+		term terminal
+		want string // the run configuration
+	}{
+		{"default", func(*Options) {}, user, `{}`},
+		{"all", func(o *Options) {
+			o.Args, o.Env, o.Cwd, o.Hostname = []string{"-c", "x"}, []string{"A=b"}, "/tmp", "h"
+			o.Verbose, o.Processes = true, 9
+		}, terminal{}, `{"args":["-c","x"],"env":["A=b"],"cwd":"/tmp","hostname":"h","verbose":true,"processes":9}`},
+		{"-i on a terminal", func(o *Options) { o.Interactive = true }, user, `{"interactive":true,"rows":24,"cols":80}`},
+		{"-i on a pipe", func(o *Options) { o.Interactive = true }, terminal{}, `{"stdin":true}`},
+		{"network", func(o *Options) { o.Network = Networking{Addresses: []string{"if,inet,dhcp"}} }, user,
+			`{"network":[{"name":"if","ipv4":"dhcp","ipv6":"auto"}]}`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			o := testOptions()
+			tt.set(&o)
+			p, err := newPlan(o, noKVM, tt.term)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := json.Marshal(p.config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(got) != tt.want {
+				t.Errorf("configuration = %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestPlanMemory(t *testing.T) {
+	tests := []struct {
+		asked, stored int
+		end           uint64
+		want          int // 0: too little
+	}{
+		{0, 0, 30 << 20, 64},
+		{0, 128, 30 << 20, 128},
+		{48, 128, 30 << 20, 48},
+		{36, 0, 30 << 20, 36},
+		{35, 0, 30 << 20, 0},
+		{8, 0, 30 << 20, 0},
+		{0, 0, 100 << 20, 0},
+		{-1, 0, 1 << 20, 0},
+	}
+	for _, tt := range tests {
+		o := testOptions()
+		o.Memory, o.ImageEnd, o.Manifest = tt.asked, tt.end, image.Manifest{Memory: tt.stored}
+		got, err := memoryFor(o)
+		if tt.want == 0 {
+			if !isInput(err) {
+				t.Errorf("memoryFor(%+v) = %d, %v, want an input error", tt, got, err)
+			}
+			continue
+		}
+		if got != tt.want || err != nil {
+			t.Errorf("memoryFor(%+v) = %d, %v, want %d", tt, got, err, tt.want)
+		}
+	}
+	o := testOptions()
+	o.Memory = 8
+	if _, err := memoryFor(o); err == nil || !strings.Contains(err.(*Error).Hint, "-M 64") {
+		t.Errorf("hint for -M 8 = %+v, want one that names -M 64", err)
+	}
+}
+
+func TestPlanErrors(t *testing.T) {
+	for name, spoil := range map[string]func(*Options){
+		"accelerator": func(o *Options) { o.Accel = "xen" },
+		"machine":     func(o *Options) { o.Machine = "isapc" },
+		"environment": func(o *Options) { o.Env = []string{"A"} },
+		"memory":      func(o *Options) { o.Memory = 1 },
+		"network":     func(o *Options) { o.Network.Net = "x" },
+	} {
+		o := testOptions()
+		spoil(&o)
+		if _, err := newPlan(o, noKVM, terminal{}); !isInput(err) {
+			t.Errorf("%s: newPlan = %v, want an input error", name, err)
+		}
+	}
+}

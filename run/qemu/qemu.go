@@ -1,0 +1,163 @@
+// Package qemu turns the description of a machine into a QEMU command line,
+// and runs it.
+//
+// What it relies on is in QEMU 7.2 and later (docs/system/i386).
+package qemu
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"strings"
+)
+
+// Binary is QEMU's system emulator for x86-64, and Package the package of
+// Debian and Ubuntu that has it.
+const (
+	Binary  = "qemu-system-x86_64"
+	Package = "qemu-system-x86"
+)
+
+// Accel is how QEMU runs the guest's instructions.
+type Accel string
+
+const (
+	KVM Accel = "kvm" // by the CPU
+	TCG Accel = "tcg" // by translation
+)
+
+// cpuModel is the CPU that a guest sees.
+//
+// Under TCG without XSAVE and AVX: the kernel then saves a program's SSE
+// registers one by one on a system call, a small part of what emulating an
+// XSAVE or FXSAVE costs, and the program's dynamic linker saves its argument
+// registers by FXSAVE instead of the slower XSAVEC.
+var cpuModel = map[Accel]string{
+	KVM: "host",
+	TCG: "max,-xsave,-avx,-avx2",
+}
+
+// The machine types.
+const (
+	Microvm = "microvm" // virtio-mmio and ISA, boots fastest
+	PC      = "pc"      // i440FX: PCI
+	Q35     = "q35"     // PCI Express
+)
+
+// machineOptions follow -M. A microvm keeps what metal uses: COM1, the
+// real-time clock, the local APIC and the I/O APIC.
+var machineOptions = map[string]string{
+	Microvm: "microvm,x-option-roms=off,pit=off,pic=off,rtc=on,acpi=off,isa-serial=on",
+	PC:      "pc",
+	Q35:     "q35",
+}
+
+// Types returns the machine types' names.
+func Types() []string { return []string{Microvm, PC, Q35} }
+
+// The debug exit device: a byte c written to this port ends QEMU with status
+// 2*c+1. Metal writes there.
+const debugExit = "isa-debug-exit,iobase=0x501,iosize=4"
+
+// NIC is a network interface.
+type NIC struct {
+	Backend string   // of -netdev: "user", "tap", "bridge", "socket"
+	Options []string // of the backend, KEY=VALUE
+}
+
+// Option returns the value of one of the backend's options.
+func (n NIC) Option(key string) string {
+	for _, o := range n.Options {
+		if k, v, _ := strings.Cut(o, "="); k == key {
+			return v
+		}
+	}
+	return ""
+}
+
+// mac returns the interface's hardware address. Guests that share a link must
+// differ in it, and a guest should keep its own from run to run: where there
+// is a host interface, the address comes from its name.
+func (n NIC) mac(index int) string {
+	h := fnv.New32a()
+	fmt.Fprintf(h, "%s/%d", n.Option("ifname"), index)
+	sum := h.Sum32()
+	return fmt.Sprintf("52:54:00:%02x:%02x:%02x", byte(sum>>16), byte(sum>>8), byte(sum))
+}
+
+// Machine is one virtual machine. Its console, COM1, is QEMU's standard input
+// and output; its control channel, COM2, is a socket.
+type Machine struct {
+	Type    string // Microvm, PC or Q35
+	Accel   Accel
+	Memory  int    // MB
+	Image   string // path
+	Module  string // path of what the image gets as a boot module; "" for none
+	Control int    // file descriptor of the control channel, a stream socket
+	NICs    []NIC
+}
+
+// Args returns the arguments for Binary.
+func (m Machine) Args() ([]string, error) {
+	options, ok := machineOptions[m.Type]
+	if !ok {
+		return nil, fmt.Errorf("machine type %q is not one of %s", m.Type, strings.Join(Types(), ", "))
+	}
+	model, ok := cpuModel[m.Accel]
+	if !ok {
+		return nil, fmt.Errorf("accelerator %q is not %s or %s", m.Accel, KVM, TCG)
+	}
+	if m.Image == "" {
+		return nil, errors.New("a machine needs an image")
+	}
+	args := []string{
+		"-M", options,
+		"-accel", string(m.Accel),
+		"-cpu", model,
+		"-smp", "1",
+		"-m", strconv.Itoa(m.Memory),
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-kernel", m.Image,
+	}
+	if m.Module != "" {
+		args = append(args, "-initrd", m.Module)
+	}
+	args = append(args,
+		"-chardev", "stdio,id=console,signal=off",
+		"-serial", "chardev:console",
+		"-chardev", fmt.Sprintf("socket,id=control,fd=%d", m.Control),
+		"-device", "isa-serial,chardev=control,index=1,iobase=0x2f8,irq=3",
+		"-device", debugExit,
+	)
+	args = append(args, m.virtio()...)
+	return args, nil
+}
+
+// virtio returns the arguments for the machine's virtio devices, all of them
+// modern (virtio 1.0 and later): the guest knows no other.
+func (m Machine) virtio() []string {
+	var args []string
+	device := func(kind, rest string) {
+		if m.Type == Microvm {
+			args = append(args, "-device", "virtio-"+kind+"-device"+rest)
+			return
+		}
+		args = append(args, "-device", "virtio-"+kind+"-pci,disable-legacy=on"+rest)
+	}
+	if m.Type == Microvm {
+		args = append(args, "-global", "virtio-mmio.force-legacy=false")
+	}
+	device("rng", "")
+	for i, n := range m.NICs {
+		id := "net" + strconv.Itoa(i)
+		backend := strings.Join(append([]string{n.Backend, "id=" + id}, n.Options...), ",")
+		args = append(args, "-netdev", backend)
+		rest := ",netdev=" + id + ",mac=" + n.mac(i)
+		if m.Type != Microvm {
+			rest += ",romfile=" // no boot ROM: nothing boots from the network
+		}
+		device("net", rest)
+	}
+	return args
+}

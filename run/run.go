@@ -1,0 +1,244 @@
+// Package run starts an image in a virtual machine, connects its console, and
+// returns its program's exit status.
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kiln/run/qemu"
+)
+
+// Stdio is what the console connects to.
+type Stdio struct {
+	In  io.Reader
+	Out io.Writer
+	Err io.Writer // for our own lines
+}
+
+// exitGrace is how long a machine may run on after its program's exit.
+const exitGrace = 5 * time.Second
+
+// Run runs an image to its end and returns the program's exit status. An
+// error, of type *Error, means that another status than the program's is
+// returned, or that there is something to say about it.
+func Run(o Options, std Stdio) (int, error) {
+	user := openTerminal(std)
+	p, err := newPlan(o, thisHost(), user.state())
+	if err == nil {
+		err = p.check()
+	}
+	if err != nil {
+		return exitCode(err), err
+	}
+	if p.note != "" {
+		fmt.Fprintf(std.Err, "kiln run: %s\n", p.note)
+	}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGWINCH, unix.SIGPIPE)
+	defer signal.Stop(signals)
+	s, err := p.start(o, std)
+	if err != nil {
+		return exitCode(err), err
+	}
+	if p.config.Interactive {
+		if err := user.makeRaw(); err != nil {
+			fmt.Fprintf(std.Err, "kiln run: the terminal stays as it is: %v\n", err)
+		}
+		defer user.restore()
+	}
+	return s.serve(signals, user)
+}
+
+// exitCode returns the exit status that err stands for.
+func exitCode(err error) int {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	return ExitMachine
+}
+
+// session is one machine while it runs.
+type session struct {
+	std     Stdio
+	process *qemu.Process
+	control *control
+	timeout time.Duration // for the program to end when asked
+
+	keys   bool          // input is typed: the escape keys count
+	cancel chan struct{} // closed when they were typed
+	shown  int64         // bytes of console output; guarded by copied
+	copied chan error    // gets the console copy's end
+}
+
+// start starts the machine and what serves its channels.
+func (p *plan) start(o Options, std Stdio) (*session, error) {
+	text, err := p.module()
+	if err != nil {
+		return nil, err
+	}
+	module, err := memoryFile("runconfig", text)
+	if err != nil {
+		return nil, err
+	}
+	process, err := qemu.Start(p.machine, module, func(line string) {
+		if o.Trace {
+			fmt.Fprintf(std.Err, "%s\n", line)
+		}
+	})
+	if errors.Is(err, qemu.ErrMissing) {
+		return nil, inputError(err.Error(), "install the package "+qemu.Package+": sudo apt-get install "+qemu.Package)
+	}
+	if err != nil {
+		return nil, &Error{ExitMachine, err.Error(), ""}
+	}
+	s := &session{
+		std: std, process: process, control: newControl(std.Err), timeout: o.StopTimeout,
+		keys:   p.config.Interactive,
+		cancel: make(chan struct{}), copied: make(chan error, 1),
+	}
+	go s.control.read(process.Control)
+	go s.control.write(process.Control)
+	go s.copyOutput()
+	if p.config.Interactive || p.config.Stdin {
+		go s.copyInput()
+	}
+	return s, nil
+}
+
+// memoryFile returns a file without a name that holds data. QEMU opens it
+// through /proc, so that nothing is left behind on disk.
+func memoryFile(name string, data []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if _, err := f.Write(data); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// stop is why a machine was made to end.
+type stop int
+
+const (
+	stopNone    stop = iota
+	stopTimeout      // the program did not end when asked
+	stopForced       // asked twice, or by the keys
+	stopPipe         // nobody reads the output
+	stopLinger       // the program had ended, the machine had not
+)
+
+// serve waits for the machine to end.
+func (s *session) serve(signals <-chan os.Signal, user *userTerminal) (int, error) {
+	why := s.wait(signals, user)
+	status := s.process.Status()
+	<-s.control.ended
+	user.restore()
+	return outcome(status, s.control.exit, s.shown > 0, why)
+}
+
+// wait carries out what signals ask until QEMU has ended and its output is
+// shown. It returns why it killed QEMU, if it did.
+func (s *session) wait(signals <-chan os.Signal, user *userTerminal) stop {
+	why := stopNone
+	kill := func(reason stop) {
+		if why == stopNone {
+			why = reason
+		}
+		if err := s.process.Kill(); err != nil {
+			fmt.Fprintf(s.std.Err, "kiln run: ending QEMU: %v\n", err)
+		}
+	}
+	ready := time.After(readyTimeout)
+	exited, cancel := s.control.exited, s.cancel
+	var deadline, linger <-chan time.Time
+	for {
+		select {
+		case sig := <-signals:
+			switch {
+			case sig == unix.SIGWINCH:
+				if t := user.state(); t.present {
+					s.control.send(request{Winsize: []uint16{t.rows, t.cols}})
+				}
+			case sig == unix.SIGPIPE: // the copy reports it
+			case deadline != nil:
+				kill(stopForced)
+			default:
+				s.control.send(request{Shutdown: true})
+				deadline = time.After(s.timeout)
+			}
+		case <-deadline:
+			kill(stopTimeout)
+		case <-cancel:
+			cancel = nil
+			kill(stopForced)
+		case <-exited:
+			exited = nil
+			linger = time.After(exitGrace)
+		case <-linger:
+			kill(stopLinger)
+		case <-ready:
+			s.control.setReady()
+		case err := <-s.copied:
+			if err != nil {
+				kill(stopPipe)
+			}
+			<-s.process.Done()
+			return why
+		}
+	}
+}
+
+// What metal passes to the debug exit device when it is not the kernel
+// program's exit code, see kernel/metal/fatal.go.
+const (
+	codePanic    = 0x7e
+	codeNoMemory = 0x7d
+)
+
+// outcome tells what an ended machine means. exit is what the guest reported,
+// if it did; shown whether it wrote anything on the console.
+func outcome(status qemu.Status, exit *int, shown bool, why stop) (int, error) {
+	fail := func(code int, msg, hint string) (int, error) { return code, &Error{code, msg, hint} }
+	if exit != nil {
+		return *exit & 0xff, nil
+	}
+	switch why {
+	case stopTimeout:
+		return fail(ExitKilled, "the program did not end when asked, and was killed", "--stop-timeout says how long to wait")
+	case stopForced:
+		return fail(ExitKilled, "killed", "")
+	case stopPipe:
+		return 128 + int(unix.SIGPIPE), nil
+	}
+	complaints := status.Complaints()
+	text := strings.Join(complaints, "; ")
+	switch {
+	case status.Signal != "":
+		return fail(ExitMachine, strings.TrimSuffix(fmt.Sprintf("QEMU was ended by signal: %s: %s", status.Signal, text), ": "), "")
+	case status.Code == 0:
+		return fail(ExitCrash, "the kernel crashed: the machine reset itself without a report", "")
+	case status.Code == 1 && !shown && len(complaints) > 0, status.Code&1 == 0:
+		// QEMU's own failures are status 1, which is also what the debug
+		// exit device makes of code 0; but QEMU says why.
+		return fail(ExitMachine, "QEMU failed: "+text, "")
+	}
+	switch code := status.Code >> 1; code {
+	case codePanic:
+		return fail(ExitCrash, "the kernel crashed: report above", "")
+	case codeNoMemory:
+		return fail(ExitCrash, "the kernel ran out of memory: report above", "give the machine more memory: -M MB")
+	default:
+		return code, nil
+	}
+}
