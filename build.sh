@@ -1,0 +1,31 @@
+#!/bin/bash
+# Builds Kiln into bin/: the guest's two programs, which are embedded in the
+# tool, then the tool and the compiler's names for it. Quick when nothing
+# changed: Go's build cache knows.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+# The guest's programs are linked at fixed addresses in the upper half, which
+# the linker takes as negative numbers (image/bootinfo). -checklinkname=0 lets
+# them reach into the Go runtime.
+metal_text=-2146430976  # 0xffffffff80101000
+kernel_text=-1610608640 # 0xffffffffa0001000
+
+guest() { # NAME LDFLAGS PACKAGE
+	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 go build -trimpath -buildvcs=false \
+		-ldflags="-checklinkname=0 -s -w -funcalign=16 $2" -o "build/$1.elf" "$3"
+	build/pack "build/$1.elf" "bake/components/$1.zst"
+}
+
+mkdir -p build bin
+CGO_ENABLED=0 go build -o build/pack ./bake/pack
+echo "build: metal"
+guest metal "-T=$metal_text -E=_kiln_start" ./kernel/metal
+echo "build: kernel (the first time takes a minute or two)"
+guest kernel "-T=$kernel_text" ./kernel
+echo "build: kiln"
+CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w" -o bin/kiln ./cmd/kiln
+for tool in gcc g++ cc c++ cpp ar ranlib nm ld objcopy strip pkg-config; do
+	ln -sf kiln "bin/x86_64-kiln-linux-$tool"
+done
+echo "build: bin/kiln"

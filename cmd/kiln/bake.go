@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"kiln/bake"
+	"kiln/run"
+)
+
+const bakeUsage = "[FLAGS] PROGRAM [FILE…] [-- ARGUMENT…]"
+
+var bakeCommand = command{
+	name:  "bake",
+	usage: bakeUsage,
+	short: "add the kernel to a program: one bootable image",
+	long: `
+Makes an image of PROGRAM, its shared libraries, which are found, the FILEs
+and what --add names. ARGUMENTs, the environment and the other settings are
+stored in the image as what kiln run uses unless told otherwise.`,
+	flags: bakeFlags,
+}
+
+// configGeneric is the configuration for virtual machines in general.
+const configGeneric = "hw_generic"
+
+func bakeFlags(fs *pflag.FlagSet) action {
+	var o bake.Options
+	var kernel bool
+	var addresses []string
+	fs.StringVarP(&o.Output, "output", "o", "", "the image to write (default PROGRAM.img)")
+	fs.StringVar(&o.Config, "config", configGeneric, "kernel configuration")
+	fs.StringArrayVar(&o.Add, "add", nil, "add a file or directory, `HOSTPATH[:GUESTPATH]`")
+	fs.StringArrayVarP(&o.Env, "env", "e", nil, "set a variable of the program's environment, `KEY=VALUE`")
+	fs.StringVar(&o.Cwd, "cwd", "", "the program's working directory (default /)")
+	fs.VarP((*megabytes)(&o.Memory), "memory", "M", fmt.Sprintf("memory of the machine (default %d)", run.DefaultMemory))
+	fs.StringArrayVarP(&o.Ports, "publish", "p", nil, "port to publish, `[HOSTIP:]HOST:GUEST[/udp]`")
+	fs.StringArrayVarP(&addresses, "address", "W", nil, "configuration of a network interface, as of kiln run: `NAME,inet,static,ADDRESS/BITS[,GATEWAY]`")
+	fs.StringVar(&o.Hostname, "hostname", "", "host name of the machine (default kiln)")
+	fs.BoolVar(&kernel, "kernel", false, "PROGRAM is a kernel program: a Go program linked for metal, without a root file system")
+	return func(a *app, args []string, dash int) (int, error) {
+		if dash >= 0 {
+			args, o.Args = args[:dash], args[dash:]
+		}
+		if len(args) == 0 {
+			return 0, usageError{"no program is named", "kiln bake " + bakeUsage}
+		}
+		program, files := args[0], args[1:]
+		if o.Output == "" {
+			o.Output = filepath.Base(program) + ".img"
+		}
+		if kernel {
+			if len(files) > 0 || len(o.Add) > 0 {
+				return 0, usageError{"a kernel program has no files", ""}
+			}
+			o.Kernel = program
+		} else {
+			o.Program, o.Files = program, files
+		}
+		if err := checkDefaults(&o, addresses); err != nil {
+			return 0, err
+		}
+		return a.bake(o)
+	}
+}
+
+// checkDefaults checks what the image stores for kiln run, while there is
+// still somebody to correct it.
+func checkDefaults(o *bake.Options, addresses []string) error {
+	for _, p := range o.Ports {
+		if _, err := run.ParsePort(p); err != nil {
+			return err
+		}
+	}
+	for _, e := range o.Env {
+		if name, _, ok := strings.Cut(e, "="); !ok || name == "" {
+			return usageError{fmt.Sprintf("-e %s: not KEY=VALUE", e), ""}
+		}
+	}
+	var err error
+	o.Network, err = run.ParseDefaults(addresses)
+	return err
+}
+
+func (a *app) bake(o bake.Options) (int, error) {
+	p := newProgress(a)
+	defer p.stop()
+	o.Progress = p.show
+	if _, err := bake.Bake(o); err != nil {
+		return exitFailure, err
+	}
+	return 0, nil
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/pflag"
+
+	"kiln/image"
+	"kiln/image/bootinfo"
+)
+
+var inspectCommand = command{
+	name:  "inspect",
+	usage: "[--json] IMAGE",
+	short: "show what is inside an image",
+	long:  "Prints the image's manifest, memory layout and files.",
+	flags: func(fs *pflag.FlagSet) action {
+		asJSON := fs.Bool("json", false, "print JSON")
+		return func(a *app, args []string, _ int) (int, error) {
+			if len(args) != 1 {
+				return 0, usageError{fmt.Sprintf("%d images are named, want 1", len(args)), "kiln inspect IMAGE"}
+			}
+			img, err := image.Open(args[0])
+			if err != nil {
+				return 0, err
+			}
+			if *asJSON {
+				err = inspectJSON(a.stdout, img)
+			} else {
+				err = inspectText(a.stdout, img)
+			}
+			return 0, err
+		}
+	},
+}
+
+// segment is a part of the image as kiln inspect --json has it.
+type segment struct {
+	Name    string `json:"name,omitempty"`
+	Address uint64 `json:"address"` // physical
+	Offset  int64  `json:"offset"`  // in the file
+	Size    uint64 `json:"size"`
+	Flags   string `json:"flags"`
+}
+
+// kernelSegment is a segment of the kernel program.
+type kernelSegment struct {
+	Virtual  uint64 `json:"virtual"`
+	Physical uint64 `json:"physical"`
+	Size     uint64 `json:"size"`
+	Memory   uint64 `json:"memory"` // bytes in memory
+	Flags    string `json:"flags"`
+}
+
+// inspectJSON prints img for programs.
+func inspectJSON(w io.Writer, img *image.Image) error {
+	doc := struct {
+		Manifest    image.Manifest  `json:"manifest"`
+		Size        int64           `json:"size"`
+		Entry       uint64          `json:"entry"`
+		KernelEntry uint64          `json:"kernelEntry"`
+		Segments    []segment       `json:"segments"`
+		Kernel      []kernelSegment `json:"kernel"`
+		Files       []image.File    `json:"files"`
+	}{img.Manifest, img.Size, img.Entry, img.Header.KernelEntry, nil, nil, img.Files}
+	for _, s := range img.Segments {
+		doc.Segments = append(doc.Segments, segment{s.Name, s.Phys, s.Off, s.Size, flagString(s.Flags)})
+	}
+	for _, s := range img.Header.Segments[:img.Header.SegmentCount] {
+		doc.Kernel = append(doc.Kernel, kernelSegment{s.Virt, s.Phys, s.FileSize, s.MemSize, flagString(s.Flags)})
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(doc)
+}
+
+// inspectText prints img for people.
+func inspectText(out io.Writer, img *image.Image) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...))
+	}
+	m := img.Manifest
+	line("program", "%s", m.Program)
+	line("arguments", "%q", m.Args)
+	if len(m.Env) > 0 {
+		line("environment", "%s", strings.Join(m.Env, " "))
+	}
+	for _, f := range []struct{ name, value string }{
+		{"directory", m.Cwd}, {"host name", m.Hostname}, {"ports", strings.Join(m.Ports, " ")},
+	} {
+		if f.value != "" {
+			line(f.name, "%s", f.value)
+		}
+	}
+	if m.Memory != 0 {
+		line("memory", "%d MB", m.Memory)
+	}
+	for _, n := range m.Network {
+		line("network "+n.Name, "%s", describeNetwork(n))
+	}
+	line("configuration", "%s", m.Config)
+	line("entry", "%#x (PVH, 32 bits)", img.Entry)
+	line("kernel entry", "%#x", img.Header.KernelEntry)
+	line("size", "%d bytes", img.Size)
+	fmt.Fprintf(w, "\nADDRESS\tSIZE\tFLAGS\tSEGMENT\n")
+	for _, s := range img.Segments {
+		fmt.Fprintf(w, "%#x\t%d\t%s\t%s\n", s.Phys, s.Size, flagString(s.Flags), s.Name)
+	}
+	fmt.Fprintf(w, "\nVIRTUAL\tPHYSICAL\tSIZE\tIN MEMORY\tFLAGS\tKERNEL SEGMENT\n")
+	for i, s := range img.Header.Segments[:img.Header.SegmentCount] {
+		fmt.Fprintf(w, "%#x\t%#x\t%d\t%d\t%s\t%d\n", s.Virt, s.Phys, s.FileSize, s.MemSize, flagString(s.Flags), i)
+	}
+	if len(img.Files) > 0 {
+		fmt.Fprintf(w, "\nFILE\tSIZE\tSOURCE\n")
+	}
+	for _, f := range img.Files {
+		path := f.Path
+		if f.Link != "" {
+			path += " → " + f.Link
+		}
+		fmt.Fprintf(w, "%s\t%d\t%s\n", path, f.Size, f.Source)
+	}
+	return w.Flush()
+}
+
+// describeNetwork returns n in words.
+func describeNetwork(n image.Network) string {
+	words := []string{"IPv4", n.IPv4}
+	for _, s := range []string{n.Address, n.Gateway, "IPv6", n.IPv6, n.Addr6, n.Gate6} {
+		if s != "" {
+			words = append(words, s)
+		}
+	}
+	if len(n.DNS) > 0 {
+		words = append(append(words, "DNS"), n.DNS...)
+	}
+	return strings.Join(words, " ")
+}
+
+// flagString returns a segment's flags as ls would.
+func flagString(flags uint64) string {
+	b := []byte("---")
+	for i, f := range []uint64{bootinfo.SegmentRead, bootinfo.SegmentWrite, bootinfo.SegmentExec} {
+		if flags&f != 0 {
+			b[i] = "rwx"[i]
+		}
+	}
+	return string(b)
+}

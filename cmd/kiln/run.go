@@ -1,0 +1,144 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"kiln/bake"
+	"kiln/image"
+	"kiln/run"
+	"kiln/run/qemu"
+)
+
+const runUsage = "[kvm|qemu|auto] [FLAGS] IMAGE [[--] ARGUMENT…]"
+
+var runCommand = command{
+	name:  "run",
+	usage: runUsage,
+	short: "start an image in a virtual machine",
+	long: `
+Starts IMAGE, or a Linux program, which is then baked first, and ends with the
+program's exit status. ARGUMENTs take the place of those that the image was
+baked with.
+
+The first word chooses between KVM, QEMU's translation, and whatever works
+(auto, the default).
+
+Exit statuses beside the program's: 2 bad input, 125 QEMU failed, 137 killed
+because it did not end when asked, 254 the kernel crashed.
+
+With -i on a terminal, Ctrl-] three times in a row ends a machine that does
+not answer.`,
+	flags:   runFlags,
+	argsEnd: true,
+}
+
+// runFlags adds the flags of kiln run.
+func runFlags(fs *pflag.FlagSet) action {
+	o := &run.Options{}
+	addRunFlags(fs, o)
+	return func(a *app, args []string, _ int) (int, error) {
+		// The accelerator may stand before the flags.
+		if len(args) > 0 && slices.Contains(run.Accelerators(), args[0]) {
+			accel := args[0]
+			again := pflag.NewFlagSet("run", pflag.ContinueOnError)
+			again.SetInterspersed(false)
+			again.SetOutput(io.Discard)
+			again.Usage = func() {}
+			again.AddFlagSet(fs)
+			if err := again.Parse(args[1:]); errors.Is(err, pflag.ErrHelp) {
+				return a.help([]string{"run"})
+			} else if err != nil {
+				return 0, usageError{err.Error(), "kiln help run lists the flags"}
+			}
+			args = again.Args()
+			if o.Accel != "" && o.Accel != accel {
+				return 0, usageError{fmt.Sprintf("%s and --accel %s contradict each other", accel, o.Accel), ""}
+			}
+			o.Accel = accel
+		}
+		if len(args) == 0 {
+			return 0, usageError{"no image is named", "kiln run " + runUsage}
+		}
+		o.Image, o.Args = args[0], args[1:]
+		if len(o.Args) > 0 && o.Args[0] == "--" {
+			o.Args = o.Args[1:]
+		}
+		return a.run(*o)
+	}
+}
+
+// addRunFlags adds the flags that set o.
+func addRunFlags(fs *pflag.FlagSet, o *run.Options) {
+	fs.BoolVarP(&o.Interactive, "interactive", "i", false, "connect standard input; from a terminal, as the program's terminal")
+	fs.VarP((*megabytes)(&o.Memory), "memory", "M", fmt.Sprintf("memory of the machine (default: the image's, or %d)", run.DefaultMemory))
+	fs.StringArrayVarP(&o.Env, "env", "e", nil, "set a variable of the program's environment, `KEY=VALUE`")
+	fs.StringArrayVarP(&o.Network.Ports, "publish", "p", nil, "publish a port of the program, `[HOSTIP:]HOST:GUEST[/udp]`; without HOSTIP on 127.0.0.1 only")
+	fs.StringVar(&o.Network.Net, "net", "", "network: user, none or tap:INTERFACE (default user)")
+	fs.StringArrayVarP(&o.Network.Interfaces, "interface", "I", nil, "network interface, `NAME,vioif,'-net tap,script=no,ifname=tap0'`")
+	fs.StringArrayVarP(&o.Network.Addresses, "address", "W", nil, "its configuration, `NAME,inet,dhcp` or NAME,inet,static,ADDRESS/BITS[,GATEWAY] or NAME,inet6,auto or NAME,inet6,static,… or NAME,dns,ADDRESS")
+	fs.StringVar(&o.Machine, "machine", "", "machine type: "+strings.Join(qemu.Types(), ", ")+" (default microvm)")
+	fs.StringVar(&o.Accel, "accel", "", "accelerator: kvm, qemu or auto (default auto)")
+	fs.StringVar(&o.Hostname, "hostname", "", "host name of the machine")
+	fs.StringVar(&o.Cwd, "cwd", "", "the program's working directory")
+	fs.Uint64Var(&o.Processes, "processes", 0, "limit of processes and threads (default: none)")
+	fs.DurationVar(&o.StopTimeout, "stop-timeout", 10*time.Second, "from a request to end until the machine is killed")
+	fs.BoolVar(&o.Verbose, "verbose-kernel", false, "show the kernel's log on the console")
+	fs.BoolVarP(&o.Trace, "verbose", "v", false, "print QEMU's command line")
+}
+
+// run runs the image or program o.Image.
+func (a *app) run(o run.Options) (int, error) {
+	isImage, err := image.IsImage(o.Image)
+	if err != nil {
+		return 0, err
+	}
+	if !isImage {
+		dir, err := os.MkdirTemp("", "kiln-run-")
+		if err != nil {
+			return exitFailure, err
+		}
+		defer os.RemoveAll(dir)
+		if o.Image, err = a.bakeTemporary(o.Image, dir); err != nil {
+			return exitFailure, err
+		}
+	}
+	img, err := image.Open(o.Image)
+	if err != nil {
+		return exitFailure, err
+	}
+	o.Manifest, o.ImageEnd = img.Manifest, img.Header.Image.End()
+	return run.Run(o, run.Stdio{In: a.stdin, Out: a.stdout, Err: a.stderr})
+}
+
+// bakeTemporary bakes a program to a file in dir. A signal ends it, and leaves
+// the caller time to remove dir.
+func (a *app) bakeTemporary(program, dir string) (string, error) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	out := filepath.Join(dir, "image")
+	done := make(chan error, 1)
+	p := newProgress(a)
+	defer p.stop()
+	go func() {
+		_, err := bake.Bake(bake.Options{Program: program, Output: out, Progress: p.show})
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return out, err
+	case sig := <-signals:
+		return "", &run.Error{Code: 128 + int(sig.(syscall.Signal)), Msg: "ended by signal: " + sig.String()}
+	}
+}
