@@ -1,0 +1,139 @@
+// Package e2e_test drives the kiln command on a real QEMU, by the scripts in
+// testdata (github.com/rogpeppe/go-internal/testscript has their language).
+// Beside testscript's own commands there are:
+//
+//	kiln ARGS…     run kiln under a time limit; like exec, ! expects failure
+//	status N       the exit status of the last kiln command was N
+//
+// and the variables $SRC (test/programs/src), $EXAMPLES, $KILN, and $PYTHONLIB
+// (the library folder of the distribution's python3).
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// limit is how long one kiln command may take: many times what the slowest
+// needs on TCG with the machine busy.
+const limit = 3 * time.Minute
+
+var (
+	update = flag.Bool("update", false, "update the scripts' expected output")
+	accel  = flag.String("accel", "auto", "kvm, qemu or auto: what guests run on")
+)
+
+func TestScripts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("boots virtual machines, which -short excludes")
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kiln := filepath.Join(root, "bin", "kiln")
+	if name := os.Getenv("KILN"); name != "" {
+		kiln = name
+	}
+	if _, err := os.Stat(kiln); err != nil {
+		t.Fatalf("no kiln command: %v; build it with ./build.sh", err)
+	}
+	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
+		t.Fatalf("%v; install the package qemu-system-x86", err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		UpdateScripts:       *update,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"kiln":   runKiln,
+			"status": checkStatus,
+		},
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("KILN", kiln)
+			env.Setenv("KILN_ACCEL", *accel)
+			env.Setenv("SRC", filepath.Join(root, "test/programs/src"))
+			env.Setenv("EXAMPLES", filepath.Join(root, "examples"))
+			env.Setenv("PYTHONLIB", pythonLib())
+			env.Values[statusKey{}] = new(int)
+			return nil
+		},
+	})
+}
+
+// pythonLib finds /usr/lib/python3.N, whose name changes with distributions.
+// If there is none the script that wants it fails on an empty name.
+func pythonLib() string {
+	dirs, err := filepath.Glob("/usr/lib/python3.*/os.py")
+	if err != nil || len(dirs) == 0 {
+		return ""
+	}
+	return filepath.Dir(dirs[len(dirs)-1])
+}
+
+// statusKey finds the last kiln command's exit status in a script's values.
+type statusKey struct{}
+
+// runKiln runs kiln with the rest of the line. "kiln run" gets the machine
+// that the -accel flag asks for.
+func runKiln(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) > 0 && args[0] == "run" && ts.Getenv("KILN_ACCEL") != "auto" {
+		args = append([]string{"run", ts.Getenv("KILN_ACCEL")}, args[1:]...)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, ts.Getenv("KILN"), args...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = environment(ts)
+	cmd.Stdout, cmd.Stderr = ts.Stdout(), ts.Stderr()
+	// A group of its own, so that the time limit ends QEMU too.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		ts.Fatalf("kiln %v: still running after %v", args, limit)
+	}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		ts.Fatalf("kiln %v: %v", args, err)
+	}
+	*ts.Value(statusKey{}).(*int) = cmd.ProcessState.ExitCode()
+	if success := err == nil; success == neg {
+		ts.Fatalf("kiln %v: ended with %v", args, cmd.ProcessState)
+	}
+}
+
+// environment is the script's own, with what tools need.
+func environment(ts *testscript.TestScript) []string {
+	env := os.Environ()
+	for _, name := range []string{"HOME", "PATH", "TMPDIR", "WORK"} {
+		env = append(env, fmt.Sprintf("%s=%s", name, ts.Getenv(name)))
+	}
+	return env
+}
+
+func checkStatus(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: status N")
+	}
+	want, err := strconv.Atoi(args[0])
+	if err != nil {
+		ts.Fatalf("status %s: %v", args[0], err)
+	}
+	if got := *ts.Value(statusKey{}).(*int); got != want {
+		ts.Fatalf("status = %d, want %d", got, want)
+	}
+}

@@ -1,0 +1,174 @@
+// Package imports_test states which parts of Kiln may know of which, and
+// checks it: the layout is the architecture.
+//
+//	cmd/kiln → cc, bake, run → image → standard library
+//	kernel (main) → sentry → fs, virtio → machine, metal/abi
+package imports_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A pkg is what go list says of a package.
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string // all that it imports, directly or not
+	SFiles     []string // assembly
+}
+
+// A rule returns what is wrong with p, "" if nothing.
+type rule struct {
+	name  string
+	check func(p pkg) string
+}
+
+var rules = []rule{
+	{"host code never imports the kernel", func(p pkg) string {
+		if !under(p.ImportPath, "kiln/cmd", "kiln/cc", "kiln/bake", "kiln/run", "kiln/image") {
+			return ""
+		}
+		return first(p.Deps, func(dep string) bool { return under(dep, "kiln/kernel") })
+	}},
+	{"the kernel imports no host code and starts no process", func(p pkg) string {
+		if !under(p.ImportPath, "kiln/kernel") {
+			return ""
+		}
+		return first(p.Deps, func(dep string) bool {
+			return dep == "os/exec" || under(dep, "kiln/cmd", "kiln/cc", "kiln/bake", "kiln/run")
+		})
+	}},
+	{"the image format needs only the standard library", func(p pkg) string {
+		if !under(p.ImportPath, "kiln/image") {
+			return ""
+		}
+		return first(p.Imports, func(dep string) bool { return !standard(dep) && !under(dep, "kiln/image") })
+	}},
+	{"cc, bake and run do not know the command", func(p pkg) string {
+		if !under(p.ImportPath, "kiln/cc", "kiln/bake", "kiln/run") {
+			return ""
+		}
+		return first(p.Deps, func(dep string) bool { return under(dep, "kiln/cmd") })
+	}},
+	{"gVisor only under kernel/sentry", func(p pkg) string {
+		if under(p.ImportPath, "kiln/kernel/sentry") {
+			return ""
+		}
+		return first(p.Imports, func(dep string) bool { return under(dep, "gvisor.dev/gvisor") })
+	}},
+	{"drivers and file systems do not know the Sentry", func(p pkg) string {
+		if !under(p.ImportPath, "kiln/kernel/virtio", "kiln/kernel/fs", "kiln/kernel/machine") {
+			return ""
+		}
+		return first(p.Deps, func(dep string) bool { return under(dep, "kiln/kernel/sentry", "gvisor.dev/gvisor") })
+	}},
+	{"assembly only where the machine is touched", func(p pkg) string {
+		if under(p.ImportPath, "kiln/kernel/boot", "kiln/kernel/metal", "kiln/kernel/machine") {
+			return ""
+		}
+		return first(p.SFiles, func(string) bool { return true })
+	}},
+	// Metal never initialises its Go runtime, so it may call only what
+	// works without: no allocation, no initialisation order, no locks.
+	{"metal is freestanding", func(p pkg) string {
+		if !under(p.ImportPath, "kiln/kernel/metal") {
+			return ""
+		}
+		free := []string{"unsafe", "sync/atomic", "math/bits", "kiln/image/bootinfo"}
+		return first(p.Imports, func(dep string) bool {
+			return !slices.Contains(free, dep) && !under(dep, "kiln/kernel/metal")
+		})
+	}},
+}
+
+// under reports whether path is one of the folders or lies below one.
+func under(path string, folders ...string) bool {
+	return slices.ContainsFunc(folders, func(f string) bool {
+		return path == f || strings.HasPrefix(path, f+"/")
+	})
+}
+
+// standard reports whether path is in the standard library: the first element
+// of any other module's path has a dot or is this module's name.
+func standard(path string) bool {
+	elem, _, _ := strings.Cut(path, "/")
+	return elem != "kiln" && !strings.Contains(elem, ".")
+}
+
+func first(names []string, wrong func(string) bool) string {
+	if i := slices.IndexFunc(names, wrong); i >= 0 {
+		return names[i]
+	}
+	return ""
+}
+
+// list returns all packages of the module.
+func list(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,Deps,SFiles", "kiln/...")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, &stderr)
+	}
+	var pkgs []pkg
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return pkgs
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+}
+
+func TestImports(t *testing.T) {
+	pkgs := list(t)
+	if !slices.ContainsFunc(pkgs, func(p pkg) bool { return p.ImportPath == "kiln/image/bootinfo" }) {
+		t.Fatalf("go list found %d packages, not kiln/image/bootinfo among them", len(pkgs))
+	}
+	for _, r := range rules {
+		t.Run(strings.ReplaceAll(r.name, " ", "-"), func(t *testing.T) {
+			for _, p := range pkgs {
+				if bad := r.check(p); bad != "" {
+					t.Errorf("%s: %s has %s", r.name, p.ImportPath, bad)
+				}
+			}
+		})
+	}
+}
+
+// TestRules shows each rule a package that breaks it, so that a rule that
+// lost its teeth is noticed.
+func TestRules(t *testing.T) {
+	breaks := []pkg{
+		{ImportPath: "kiln/bake", Deps: []string{"os", "kiln/kernel/metal/abi"}},
+		{ImportPath: "kiln/kernel/virtio", Deps: []string{"os/exec"}},
+		{ImportPath: "kiln/image", Imports: []string{"io", "github.com/a/b"}},
+		{ImportPath: "kiln/run/qemu", Deps: []string{"kiln/cmd/kiln"}},
+		{ImportPath: "kiln/kernel", Imports: []string{"gvisor.dev/gvisor/pkg/abi"}},
+		{ImportPath: "kiln/kernel/virtio/net", Deps: []string{"kiln/kernel/sentry"}},
+		{ImportPath: "kiln/bake", SFiles: []string{"stub_amd64.s"}},
+		{ImportPath: "kiln/kernel/metal", Imports: []string{"unsafe", "fmt"}},
+	}
+	if len(breaks) != len(rules) {
+		t.Fatalf("%d broken packages for %d rules", len(breaks), len(rules))
+	}
+	for i, r := range rules {
+		if got := r.check(breaks[i]); got == "" {
+			t.Errorf("%s: nothing found in %+v", r.name, breaks[i])
+		}
+		if got := r.check(pkg{ImportPath: breaks[i].ImportPath, Imports: []string{"unsafe"}}); got != "" {
+			t.Errorf("%s: found %s in a package that imports only unsafe", r.name, got)
+		}
+	}
+}

@@ -1,0 +1,94 @@
+// Package programs_test runs the test programs on Linux. What they check is
+// what Linux does: a program that fails here is wrong itself, and says nothing
+// about Kiln when it fails there.
+package programs_test
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// special programs do not end with "NAME: ok" and status 0.
+var special = map[string]struct {
+	output string
+	signal syscall.Signal
+}{
+	"hello":     {output: "hello, kiln\n"},
+	"nullderef": {output: "nullderef: before\n", signal: syscall.SIGSEGV},
+}
+
+// notHere are programs that this machine must be spared.
+var notHere = map[string]string{
+	"eatmem": "it would take all of this machine's memory",
+}
+
+func TestPrograms(t *testing.T) {
+	sources, err := filepath.Glob("src/*.c*")
+	if err != nil || len(sources) == 0 {
+		t.Fatalf("no programs: %v", err)
+	}
+	for _, src := range sources {
+		name := strings.TrimSuffix(filepath.Base(src), filepath.Ext(src))
+		t.Run(name, func(t *testing.T) {
+			if why := notHere[name]; why != "" {
+				t.Skip(why)
+			}
+			compiler := "gcc"
+			if filepath.Ext(src) == ".cc" {
+				compiler = "g++"
+			}
+			bin := filepath.Join(t.TempDir(), name)
+			out, err := exec.Command(compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", bin, src).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%s: %v\n%s", compiler, err, out)
+			}
+			run(t, name, bin)
+		})
+	}
+}
+
+func TestScripts(t *testing.T) {
+	for _, tt := range []struct{ interpreter, script string }{
+		{"/usr/bin/python3", "src/everyday.py"},
+		{"/usr/bin/perl", "src/everyday.pl"},
+	} {
+		t.Run(tt.script, func(t *testing.T) { run(t, "everyday", tt.interpreter, tt.script) })
+	}
+}
+
+// run starts a program under a time limit and compares how it ended.
+func run(t *testing.T, name string, argv ...string) {
+	t.Helper()
+	want, ok := special[name]
+	if !ok {
+		want.output = name + ": ok\n"
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		t.Fatalf("still running after a minute\n%s", out)
+	}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if want.signal != 0 {
+		if !status.Signaled() || status.Signal() != want.signal {
+			t.Errorf("ended with %v, want signal %v", cmd.ProcessState, want.signal)
+		}
+	} else if err != nil {
+		t.Errorf("ended with %v, want status 0", err)
+	}
+	if !strings.HasSuffix(string(out), want.output) {
+		t.Errorf("output ends with %q, want %q", out, want.output)
+	}
+}

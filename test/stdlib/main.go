@@ -1,0 +1,190 @@
+// Command stdlib runs the standard library's own tests on the metal layer,
+// each test binary as the kernel program of an image, and prints a table that
+// compares every test's outcome with the same test on Linux.
+//
+//	go run ./test/stdlib [-fast] [-only PKG,…] [-timeout 10m] [-keep DIR]
+//
+// It ends with status 1 if any outcome differs.
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// options are the command line.
+type options struct {
+	machine machine
+	chosen  []pkg
+	timeout time.Duration // for one package on one side
+	keep    string        // folder for outputs; "" for none
+}
+
+func main() {
+	opts, err := parseFlags()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "stdlib: error:", err)
+		os.Exit(2)
+	}
+	if !table(opts) {
+		os.Exit(1)
+	}
+}
+
+func parseFlags() (options, error) {
+	var (
+		o    options
+		fast = flag.Bool("fast", false, "run the fast third of the packages")
+		only = flag.String("only", "", "run these `packages`, comma-separated")
+	)
+	flag.StringVar(&o.machine.kiln, "kiln", "bin/kiln", "the kiln `command`")
+	flag.StringVar(&o.machine.accel, "accel", "auto", "kvm, qemu or auto")
+	flag.IntVar(&o.machine.memory, "M", 1024, "guest memory in `MB`")
+	flag.DurationVar(&o.timeout, "timeout", 10*time.Minute, "limit for one package")
+	flag.StringVar(&o.keep, "keep", "", "keep each run's output in this `folder`")
+	flag.Parse()
+
+	var names []string
+	if *only != "" {
+		names = strings.Split(*only, ",")
+	}
+	chosen, unknown := choose(names, *fast)
+	if unknown != "" {
+		return o, fmt.Errorf("package %s is not in the table", unknown)
+	}
+	skips, err := parseSkips(skipsText)
+	if err != nil {
+		return o, err
+	}
+	for i := range chosen {
+		chosen[i].skip = skips[chosen[i].path]
+	}
+	o.chosen = chosen
+	if o.machine.kiln, err = filepath.Abs(o.machine.kiln); err != nil {
+		return o, err
+	}
+	if _, err := os.Stat(o.machine.kiln); err != nil {
+		return o, fmt.Errorf("no kiln command: %w (build it with ./build.sh)", err)
+	}
+	if o.keep != "" {
+		return o, os.MkdirAll(o.keep, 0o755)
+	}
+	return o, nil
+}
+
+// table runs all chosen packages and reports whether every outcome was the
+// same on both sides.
+func table(o options) bool {
+	fmt.Printf("%-18s %14s %14s %8s %8s  %s\n", "package", "Linux p/f/s", "metal p/f/s", "Linux", "metal", "")
+	same, tests := 0, 0
+	for _, p := range o.chosen {
+		r, err := both(p, o)
+		if err != nil {
+			fmt.Printf("%-18s %s\n", p.path, err)
+			continue
+		}
+		fmt.Println(r)
+		tests += len(r.linux)
+		if r.verdict() == "same" {
+			same++
+		}
+	}
+	fmt.Printf("%d of %d packages same, %d tests\n", same, len(o.chosen), tests)
+	return same == len(o.chosen)
+}
+
+// A row is one line of the table.
+type row struct {
+	pkg                 pkg
+	linux, metal        result
+	linuxTime, metalDur time.Duration
+	broken              string // why the metal run is no result, "" if it is one
+}
+
+func (r row) verdict() string {
+	switch {
+	case r.broken != "":
+		return r.broken
+	case len(compare(r.linux, r.metal)) > 0:
+		return "DIFFERENT"
+	}
+	return "same"
+}
+
+func (r row) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-18s %14s %14s %7.1fs %7.1fs  %s", r.pkg.path, r.linux.counts(), r.metal.counts(),
+		r.linuxTime.Seconds(), r.metalDur.Seconds(), r.verdict())
+	for i, d := range compare(r.linux, r.metal) {
+		if i == 20 {
+			b.WriteString("\n    …")
+			break
+		}
+		fmt.Fprintf(&b, "\n    %s", d)
+	}
+	return b.String()
+}
+
+// both compiles p twice and runs it on both sides.
+func both(p pkg, o options) (row, error) {
+	r := row{pkg: p}
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "kiln-stdlib-")
+	if err != nil {
+		return r, err
+	}
+	defer os.RemoveAll(dir)
+
+	run := func(side string, build func(context.Context, pkg, string) (string, error),
+		start func(context.Context, pkg, string, time.Duration) ([]byte, error),
+	) ([]byte, time.Duration, error) {
+		bin, err := build(ctx, p, dir)
+		if err != nil {
+			return nil, 0, err
+		}
+		// The test binary's own limit comes first: it prints where it hangs.
+		ctx, cancel := context.WithTimeout(ctx, o.timeout+10*time.Second)
+		defer cancel()
+		began := time.Now()
+		out, err := start(ctx, p, bin, o.timeout)
+		took := time.Since(began)
+		if o.keep != "" {
+			name := strings.ReplaceAll(p.path, "/", "_") + "." + side
+			if err := os.WriteFile(filepath.Join(o.keep, name), out, 0o644); err != nil {
+				return nil, 0, err
+			}
+		}
+		return out, took, err
+	}
+
+	out, took, err := run("linux", linuxBinary, onLinux)
+	if err != nil {
+		return r, err
+	}
+	r.linux, r.linuxTime = parse(out), took
+	if len(r.linux) == 0 {
+		return r, fmt.Errorf("no test ran on Linux:\n%s", out)
+	}
+	out, took, err = run("metal", metalBinary, o.machine.onMetal)
+	if err != nil {
+		return r, err
+	}
+	r.metal, r.metalDur = parse(out), took
+	r.broken = broken(out)
+	return r, nil
+}
+
+// broken reports why the output is not that of a complete run.
+func broken(out []byte) string {
+	if bytes.Contains(out, []byte("\x16PASS")) || bytes.Contains(out, []byte("\x16FAIL")) {
+		return ""
+	}
+	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
+	return fmt.Sprintf("BROKE OFF: %.200s", lines[len(lines)-1])
+}
