@@ -1,0 +1,105 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// An initramfs is the Linux guest's only file system: files by their guest
+// path.
+type initramfs struct {
+	files map[string]string // guest path → host path
+	text  map[string]string // guest path → contents, executable
+}
+
+// addProgram adds a program as guest path, with its interpreter and shared
+// libraries where the linker looks for them.
+func (fs *initramfs) addProgram(ctx context.Context, guest, host string) error {
+	if fs.files == nil {
+		fs.files = map[string]string{}
+	}
+	fs.files[guest] = host
+	out, err := exec.CommandContext(ctx, "ldd", host).Output()
+	if err != nil {
+		return nil // ldd fails on a static program
+	}
+	for line := range strings.Lines(string(out)) {
+		for field := range strings.FieldsSeq(line) {
+			if field[0] == '/' {
+				fs.files[field] = field
+			}
+		}
+	}
+	return nil
+}
+
+// write makes the archive, compressed like a distribution's.
+func (fs *initramfs) write(ctx context.Context, out string) error {
+	root, err := os.MkdirTemp("", "kiln-initramfs-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(root)
+	for guest, host := range fs.files {
+		if err := install(filepath.Join(root, guest), host); err != nil {
+			return err
+		}
+	}
+	for guest, text := range fs.text {
+		if err := os.WriteFile(filepath.Join(root, guest), []byte(text), 0o755); err != nil {
+			return err
+		}
+	}
+	for _, dir := range []string{"dev", "proc", "sys", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			return err
+		}
+	}
+	// The kernel opens /dev/console (character device 5, 1) for init.
+	if err := syscall.Mknod(filepath.Join(root, "dev/console"), syscall.S_IFCHR|0o600, 5<<8|1); err != nil {
+		return fmt.Errorf("making dev/console (needs root): %w", err)
+	}
+	return archive(ctx, root, out)
+}
+
+func install(to, from string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	src, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(dst, src); err != nil {
+		dst.Close()
+		return err
+	}
+	return dst.Close()
+}
+
+func archive(ctx context.Context, root, out string) error {
+	f, err := os.Create(out)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var errs bytes.Buffer
+	cmd := exec.CommandContext(ctx, "sh", "-c", "find . | busybox cpio -o -H newc | gzip -9")
+	cmd.Dir, cmd.Stdout, cmd.Stderr = root, f, &errs
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("packing %s: %w\n%s", out, err, &errs)
+	}
+	return f.Close()
+}

@@ -1,0 +1,175 @@
+// Command bench compares Kiln with a Debian cloud-kernel guest: the same
+// programs on the same QEMU, accelerator, CPU model and memory, in interleaved
+// rounds of one run. It prints a table of ratios and writes all values with
+// the machine as JSON.
+//
+//	sudo go run ./bench [-rounds 5] [-only linux] [-o result.json]
+//
+// It needs root, for a tap in a network namespace of its own; bash and apt do
+// the rest: Debian's kernel package is downloaded and unpacked, not installed.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+)
+
+type options struct {
+	rounds   int
+	only     string // "kiln", "linux" or "" for both
+	kiln     string
+	cache    string
+	out      string
+	accel    accelerator
+	machines bool
+}
+
+func main() {
+	var o options
+	kvm := flag.Bool("kvm", false, "use KVM instead of TCG on both sides")
+	flag.IntVar(&o.rounds, "rounds", 5, "number of rounds")
+	flag.StringVar(&o.only, "only", "", "measure only `kiln` or linux")
+	flag.StringVar(&o.kiln, "kiln", "bin/kiln", "the kiln `command`")
+	flag.StringVar(&o.cache, "cache", "build/bench", "`folder` for the Linux kernel and images")
+	flag.StringVar(&o.out, "o", "", "write JSON to this `file`")
+	flag.BoolVar(&o.machines, "machines", false, "only find the Linux guest's fastest machine type")
+	flag.Parse()
+	o.accel = accelerator{"tcg", "qemu"}
+	if *kvm {
+		o.accel = accelerator{"kvm", "kvm"}
+	}
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench: error:", err)
+		os.Exit(1)
+	}
+}
+
+func run(o options) (err error) {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	if err := os.MkdirAll(o.cache, 0o755); err != nil {
+		return err
+	}
+	net, err := newNetwork(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closeErr := net.close(); err == nil {
+			err = closeErr
+		}
+	}()
+	programs, err := compile(ctx, o.cache)
+	if err != nil {
+		return err
+	}
+	kernel, err := fetchKernel(ctx, filepath.Join(o.cache, "linux"))
+	if err != nil {
+		return err
+	}
+	linux := linuxSystem{kernel: kernel, dir: o.cache, accel: o.accel, net: net}
+	kiln := kilnSystem{kiln: o.kiln, dir: o.cache, accel: o.accel, net: net}
+	r := &report{Rounds: o.rounds, Accel: o.accel.qemu, Guest: "Linux " + kernel.version}
+	r.describe()
+
+	var contestants []contestant
+	if o.only != "kiln" {
+		if err := linux.prepare(ctx, programs); err != nil {
+			return err
+		}
+		contestants = append(contestants, contestant{"Linux", linux, linuxColumn})
+	}
+	if o.machines {
+		return compareMachines(ctx, linux, o.rounds)
+	}
+	if o.only != "linux" {
+		if err := kiln.prepare(ctx, programs); err != nil {
+			return err
+		}
+		contestants = append(contestants, contestant{"Kiln", kiln, kilnColumn})
+	}
+	if err := rounds(ctx, o.rounds, contestants, net, r); err != nil {
+		return err
+	}
+	r.print(os.Stdout)
+	return write(o.out, r)
+}
+
+// compile builds the programs that both systems run; Redis is Debian's.
+func compile(ctx context.Context, dir string) (map[program]string, error) {
+	programs := map[program]string{
+		hello:    filepath.Join(dir, "hello"),
+		syscalls: filepath.Join(dir, "syscalls"),
+		redis:    "/usr/bin/redis-server",
+	}
+	for p, src := range map[program]string{hello: "examples/hello/hello.c", syscalls: "bench/guest/syscalls.c"} {
+		out, err := exec.CommandContext(ctx, "gcc", "-static", "-O2", "-pthread", "-o", programs[p], src).CombinedOutput()
+		if err != nil {
+			return nil, fmt.Errorf("compiling %s (run bench in the root of the repository): %w\n%s", src, err, out)
+		}
+	}
+	return programs, nil
+}
+
+// A contestant is a system with its column in the report.
+type contestant struct {
+	name   string
+	system system
+	column func(*measure) *[]float64
+}
+
+// rounds measures everything n times, the systems taking turns, so that a
+// change in the machine's load meets both.
+func rounds(ctx context.Context, n int, contestants []contestant, net *network, r *report) error {
+	repeated := []func(system) ([]sample, error){
+		bootTime, callTimes,
+		func(s system) ([]sample, error) { return redisRates(s, net) },
+	}
+	once := []func(system) ([]sample, error){sizes, smallestMemory}
+	for round := range n {
+		fmt.Fprintf(os.Stderr, "bench: round %d of %d\n", round+1, n)
+		work := repeated
+		if round == 0 {
+			work = append(once, repeated...)
+		}
+		for _, measure := range work {
+			for _, c := range contestants {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				samples, err := measure(c.system)
+				if err != nil {
+					// One failed guest must not lose the others'
+					// values, but it must be seen.
+					r.Failures = append(r.Failures, fmt.Sprintf("round %d, %s: %v", round+1, c.name, err))
+					continue
+				}
+				r.add(c.column, samples)
+			}
+		}
+	}
+	return nil
+}
+
+func write(name string, r *report) error {
+	if name != "" {
+		data, err := json.MarshalIndent(r, "", "\t")
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(name, append(data, '\n'), 0o644); err != nil {
+			return err
+		}
+	}
+	if len(r.Failures) > 0 {
+		return fmt.Errorf("%d measurements failed", len(r.Failures))
+	}
+	return nil
+}
