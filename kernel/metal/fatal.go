@@ -85,8 +85,18 @@ func fatalBoot2(msg, detail string) {
 }
 
 // fatalMemory ends the machine when not even the kernel can get a page frame.
+// To blame is what touched the page, or else the hostcall of the current
+// thread.
 func fatalMemory() {
-	report("out of memory", &thisCPU().cur.regs, ^uint64(0))
+	c := thisCPU()
+	if c.cur == nil {
+		fatalBoot("not enough memory for the kernel program: give the machine more (kiln run -M)")
+	}
+	regs := &c.cur.regs
+	if c.inFault {
+		regs = c.faulting
+	}
+	report("out of memory", regs, ^uint64(0))
 	exitMachine(codeNoMemory)
 }
 
@@ -154,8 +164,9 @@ func printRegisters(r *registers) {
 // maxTraceback bounds a traceback, in frames.
 const maxTraceback = 48
 
-// printTraceback follows the frame pointers from regs, as far as they lead
-// through mapped memory.
+// printTraceback prints the innermost function and its caller, which the
+// function tables find wherever it was interrupted, and from there follows the
+// frame pointers, as far as they lead through mapped memory.
 func printTraceback(r *registers) {
 	if r.CS&3 != 0 {
 		print("in the program (ring 3)\n")
@@ -163,9 +174,18 @@ func printTraceback(r *registers) {
 	}
 	print("traceback:\n")
 	printPC(r.RIP, 0)
+	depth := 1
+	table, text := functions(r.RIP)
+	size, ok := symbol.FrameSize(table, text, r.RIP)
+	ret := uintptr(r.RSP + size) // where the caller's address is
+	// A frame pointer that leads there would show the caller once more.
+	if ok && readable(ret) && uintptr(r.RBP)+8 != ret {
+		printPC(*at[uint64](ret), depth)
+		depth++
+	}
 	fp := uintptr(r.RBP)
-	for i := 1; i < maxTraceback; i++ {
-		if fp&7 != 0 || int64(fp) >= 0 || !mapped(fp) || !mapped(fp+8) {
+	for ; depth < maxTraceback; depth++ {
+		if !readable(fp) || !readable(fp+8) {
 			return
 		}
 		pc := *at[uint64](fp + 8)
@@ -173,13 +193,28 @@ func printTraceback(r *registers) {
 		if pc == 0 {
 			return
 		}
-		printPC(pc, i)
+		printPC(pc, depth)
 		if next <= fp {
 			return
 		}
 		fp = next
 	}
 	print("  ...\n")
+}
+
+// readable reports whether there is a word of the kernel's at addr.
+func readable(addr uintptr) bool {
+	return addr&7 == 0 && int64(addr) < 0 && mapped(addr)
+}
+
+// functions returns the function table of the program that has code at pc, and
+// the address of that program's text.
+func functions(pc uint64) (table []byte, text uint64) {
+	r, text := header.MetalFuncs, uint64(1<<64+bootinfo.MetalLinkText)
+	if pc >= bootinfo.KernelBase {
+		r, text = header.KernelFuncs, uint64(1<<64+bootinfo.KernelLinkText)
+	}
+	return bytesAt(uintptr(r.Addr), uintptr(r.Size)), text
 }
 
 func mapped(addr uintptr) bool {
@@ -198,11 +233,8 @@ func printPC(pc uint64, depth int) {
 	print("  ")
 	printHex(pc)
 	print("  ")
-	table, text := header.MetalFuncs, uint64(1<<64+bootinfo.MetalLinkText)
-	if lookup >= bootinfo.KernelBase {
-		table, text = header.KernelFuncs, uint64(1<<64+bootinfo.KernelLinkText)
-	}
-	name, off := symbol.Find(bytesAt(uintptr(table.Addr), uintptr(table.Size)), text, lookup)
+	table, text := functions(lookup)
+	name, off := symbol.Find(table, text, lookup)
 	if name == nil {
 		print("?\n")
 		return

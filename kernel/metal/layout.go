@@ -98,9 +98,10 @@ type percpu struct {
 	fxScratch  uintptr
 
 	idle     *thread
-	needPick bool // the running thread should give way
-	inFault  bool // in the page fault handler, which must not fault
-	noMemory bool // the last program's fault found no page frame
+	needPick bool       // the running thread should give way
+	inFault  bool       // in the page fault handler, which must not fault
+	faulting *registers // what the page fault handler interrupted, while inFault
+	noMemory bool       // the last program's fault found no page frame
 }
 
 // taskState is the 64-bit TSS, Intel SDM vol. 3A §8.7. The IST fields lie at

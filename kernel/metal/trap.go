@@ -153,7 +153,7 @@ func pageFault(regs *registers, addr uint64) bool {
 	if !inMetal {
 		metalLock.lock()
 	}
-	c.inFault = true
+	c.inFault, c.faulting = true, regs
 	c.noMemory = false // userFault sets it; a protection fault is another matter
 	ok := false
 	code := regs.OrigRAX

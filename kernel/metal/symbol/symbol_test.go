@@ -4,7 +4,10 @@ import (
 	"debug/elf"
 	"debug/gosym"
 	"os"
+	"strings"
 	"testing"
+
+	"golang.org/x/arch/x86/x86asm"
 )
 
 // load returns the test program's own function table and text address.
@@ -52,13 +55,68 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// TestFrameSize follows the stack pointer through the instructions of compiled
+// functions: nothing lies above the return address at a function's entry and
+// at its returns, and PUSH adds 8 bytes.
+func TestFrameSize(t *testing.T) {
+	table, text := load(t)
+	f, err := elf.Open(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	code, err := f.Section(".text").Data()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab, err := gosym.NewTable(nil, gosym.NewLineTable(table, text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for _, fn := range tab.Funcs {
+		if !strings.HasPrefix(fn.Name, "fmt.") && !strings.HasPrefix(fn.Name, "strconv.") {
+			continue // compiled from Go, and no assembly that plays with its stack
+		}
+		want := func(pc, size uint64) {
+			if got, ok := FrameSize(table, text, pc); !ok || got != size {
+				t.Fatalf("FrameSize(%s+%#x) = %d, %v, want %d", fn.Name, pc-fn.Entry, got, ok, size)
+			}
+			checked++
+		}
+		want(fn.Entry, 0)
+		for pc := fn.Entry; pc < fn.End; {
+			inst, err := x86asm.Decode(code[pc-text:], 64)
+			if err != nil {
+				break // padding between functions
+			}
+			next := pc + uint64(inst.Len)
+			switch inst.Op {
+			case x86asm.RET:
+				want(pc, 0)
+			case x86asm.PUSH:
+				before, ok := FrameSize(table, text, pc)
+				if ok && next < fn.End {
+					want(next, before+8)
+				}
+			}
+			pc = next
+		}
+	}
+	if checked < 200 {
+		t.Errorf("only %d addresses checked", checked)
+	}
+}
+
 func FuzzFind(f *testing.F) {
 	f.Add([]byte{0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8}, uint64(0x1000))
 	f.Fuzz(func(t *testing.T, table []byte, pc uint64) {
 		Find(table, 0x1000, pc)
+		FrameSize(table, 0x1000, pc)
 		if len(table) > 8 {
 			copy(table, []byte{0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8})
 			Find(table, 0x1000, pc)
+			FrameSize(table, 0x1000, pc)
 		}
 	})
 }
