@@ -22,6 +22,7 @@ type Manifest struct {
 	Memory  int       `json:"memory,omitempty"`  // MB that a run gets by default
 	Network []Network `json:"network,omitempty"` // defaults, as in RunConfig
 	Ports   []string  `json:"ports,omitempty"`   // HOST:GUEST published by default
+	Mounts  []Mount   `json:"mounts,omitempty"`  // in this order, before RunConfig's
 
 	// Files is what the root file system holds. The guest does without it: it
 	// is stored beside the loaded part of the image.
@@ -50,6 +51,20 @@ type Network struct {
 	DNS     []string `json:"dns,omitempty"`
 }
 
+// Mount is a file system that the guest mounts before its program starts.
+// Either Device or Tag says what is mounted.
+type Mount struct {
+	Device   string `json:"device,omitempty"`   // block device: "vda" is the machine's first
+	Tag      string `json:"tag,omitempty"`      // mount tag of a 9P device
+	Path     string `json:"path"`               // mount point, absolute; made if missing
+	Type     string `json:"type,omitempty"`     // "" for what is recognised on the device
+	ReadOnly bool   `json:"readOnly,omitempty"` // refuse changes
+	Source   string `json:"source,omitempty"`   // the user's name for it, for messages
+}
+
+// DefaultStopTimeout is RunConfig.StopTimeout's default, in milliseconds.
+const DefaultStopTimeout = 10_000
+
 // RunConfig is what `kiln run` passes to one boot, as the machine's initrd, in
 // JSON.
 type RunConfig struct {
@@ -61,7 +76,9 @@ type RunConfig struct {
 	Stdin       bool      `json:"stdin,omitempty"`       // standard input comes over the console
 	Rows        uint16    `json:"rows,omitempty"`        // of the terminal
 	Cols        uint16    `json:"cols,omitempty"`
-	Verbose     bool      `json:"verbose,omitempty"`   // the Sentry's log on the console
-	Processes   uint64    `json:"processes,omitempty"` // RLIMIT_NPROC; 0: none
-	Network     []Network `json:"network,omitempty"`   // replaces the manifest's
+	Verbose     bool      `json:"verbose,omitempty"`     // the Sentry's log on the console
+	Processes   uint64    `json:"processes,omitempty"`   // RLIMIT_NPROC; 0: none
+	Network     []Network `json:"network,omitempty"`     // replaces the manifest's
+	Mounts      []Mount   `json:"mounts,omitempty"`      // after the manifest's
+	StopTimeout int       `json:"stopTimeout,omitempty"` // ms from a request to end until the host ends the machine; 0: the default
 }

@@ -14,6 +14,9 @@ import (
 // otherwise, in MB.
 const DefaultMemory = 64
 
+// DefaultStopTimeout is Options.StopTimeout unless the user says otherwise.
+const DefaultStopTimeout = image.DefaultStopTimeout * time.Millisecond
+
 // Options say what to run, and on what.
 type Options struct {
 	Image    string // path
@@ -32,6 +35,7 @@ type Options struct {
 	Verbose   bool   // the kernel's log on the console
 
 	Network Networking
+	Disks   []string // -b
 
 	// Interactive connects standard input: as the program's terminal if it
 	// is one, and standard output too; else as it is.
@@ -77,6 +81,10 @@ func newPlan(o Options, h host, t terminal) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	disks, err := parseDisks(o.Disks)
+	if err != nil {
+		return nil, err
+	}
 	p := &plan{
 		machine: qemu.Machine{Type: machine, Accel: accel, Memory: memory, Image: o.Image},
 		config: image.RunConfig{
@@ -88,12 +96,21 @@ func newPlan(o Options, h host, t terminal) (*plan, error) {
 		ports: ports,
 		note:  note,
 	}
+	if o.StopTimeout != DefaultStopTimeout {
+		p.config.StopTimeout = int(o.StopTimeout.Milliseconds())
+	}
 	if p.config.Interactive {
 		p.config.Rows, p.config.Cols = t.rows, t.cols
 	}
 	for _, i := range ifaces {
 		p.machine.NICs = append(p.machine.NICs, i.nic)
 		p.config.Network = append(p.config.Network, i.config)
+	}
+	for i, d := range disks {
+		p.machine.Disks = append(p.machine.Disks, d.disk())
+		if d.path != "" {
+			p.config.Mounts = append(p.config.Mounts, d.mount(i))
+		}
 	}
 	return p, nil
 }
@@ -140,6 +157,11 @@ func memoryFor(o Options) (int, error) {
 func (p *plan) check() error {
 	for _, port := range p.ports {
 		if err := port.check(); err != nil {
+			return err
+		}
+	}
+	for i := range p.machine.Disks {
+		if err := checkDisk(&p.machine.Disks[i]); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"kiln/image"
 )
@@ -13,7 +14,7 @@ var noKVM = host{"", func() error { return nil }}
 
 // testOptions are for a small image.
 func testOptions() Options {
-	return Options{Image: "x.img", ImageEnd: 30 << 20, Network: Networking{Net: "none"}}
+	return Options{Image: "x.img", ImageEnd: 30 << 20, Network: Networking{Net: "none"}, StopTimeout: DefaultStopTimeout}
 }
 
 func TestPlanConfig(t *testing.T) {
@@ -27,8 +28,8 @@ func TestPlanConfig(t *testing.T) {
 		{"default", func(*Options) {}, user, `{}`},
 		{"all", func(o *Options) {
 			o.Args, o.Env, o.Cwd, o.Hostname = []string{"-c", "x"}, []string{"A=b"}, "/tmp", "h"
-			o.Verbose, o.Processes = true, 9
-		}, terminal{}, `{"args":["-c","x"],"env":["A=b"],"cwd":"/tmp","hostname":"h","verbose":true,"processes":9}`},
+			o.Verbose, o.Processes, o.StopTimeout = true, 9, time.Second
+		}, terminal{}, `{"args":["-c","x"],"env":["A=b"],"cwd":"/tmp","hostname":"h","verbose":true,"processes":9,"stopTimeout":1000}`},
 		{"-i on a terminal", func(o *Options) { o.Interactive = true }, user, `{"interactive":true,"rows":24,"cols":80}`},
 		{"-i on a pipe", func(o *Options) { o.Interactive = true }, terminal{}, `{"stdin":true}`},
 		{"network", func(o *Options) { o.Network = Networking{Addresses: []string{"if,inet,dhcp"}} }, user,

@@ -221,6 +221,9 @@ func outcome(status qemu.Status, exit *int, shown bool, why stop) (int, error) {
 	case stopPipe:
 		return 128 + int(unix.SIGPIPE), nil
 	}
+	if name := status.Locked(); name != "" {
+		return fail(ExitMachine, name+" is in use by another machine", "end that one first, or give both the image with ,ro")
+	}
 	complaints := status.Complaints()
 	text := strings.Join(complaints, "; ")
 	switch {

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -87,12 +86,13 @@ func addRunFlags(fs *pflag.FlagSet, o *run.Options) {
 	fs.StringVar(&o.Network.Net, "net", "", "network: user, none or tap:INTERFACE (default user)")
 	fs.StringArrayVarP(&o.Network.Interfaces, "interface", "I", nil, "network interface, `NAME,vioif,'-net tap,script=no,ifname=tap0'`")
 	fs.StringArrayVarP(&o.Network.Addresses, "address", "W", nil, "its configuration, `NAME,inet,dhcp` or NAME,inet,static,ADDRESS/BITS[,GATEWAY] or NAME,inet6,auto or NAME,inet6,static,… or NAME,dns,ADDRESS")
+	fs.StringArrayVarP(&o.Disks, "block", "b", nil, "block device with the image `FILE[,/MOUNTPOINT][,ro]` (raw or qcow2)")
 	fs.StringVar(&o.Machine, "machine", "", "machine type: "+strings.Join(qemu.Types(), ", ")+" (default microvm)")
 	fs.StringVar(&o.Accel, "accel", "", "accelerator: kvm, qemu or auto (default auto)")
 	fs.StringVar(&o.Hostname, "hostname", "", "host name of the machine")
 	fs.StringVar(&o.Cwd, "cwd", "", "the program's working directory")
 	fs.Uint64Var(&o.Processes, "processes", 0, "limit of processes and threads (default: none)")
-	fs.DurationVar(&o.StopTimeout, "stop-timeout", 10*time.Second, "from a request to end until the machine is killed")
+	fs.DurationVar(&o.StopTimeout, "stop-timeout", run.DefaultStopTimeout, "from a request to end until the machine is killed")
 	fs.BoolVar(&o.Verbose, "verbose-kernel", false, "show the kernel's log on the console")
 	fs.BoolVarP(&o.Trace, "verbose", "v", false, "print QEMU's command line")
 }

@@ -12,9 +12,16 @@ import (
 	"kiln/kernel/sentry"
 )
 
-// shutdownGrace is how long a program may take to end after a request to shut
-// down before it is killed.
-const shutdownGrace = 10 * time.Second
+// grace returns how long a program may take to end after a request to shut
+// down before it is killed. A fifth of the host's patience is left for what
+// comes after: writing back and unmounting.
+func grace(r image.RunConfig) time.Duration {
+	timeout := r.StopTimeout
+	if timeout <= 0 {
+		timeout = image.DefaultStopTimeout
+	}
+	return time.Duration(timeout) * time.Millisecond * 4 / 5
+}
 
 // Load reads both from the machine and merges them.
 func Load() (sentry.Config, error) {
@@ -52,7 +59,8 @@ func merge(m image.Manifest, r image.RunConfig) (sentry.Config, error) {
 		Cols:      r.Cols,
 		Stdin:     r.Stdin,
 		Verbose:   r.Verbose,
-		Grace:     shutdownGrace,
+		Grace:     grace(r),
+		Mounts:    append(m.Mounts[:len(m.Mounts):len(m.Mounts)], r.Mounts...),
 	}
 	if len(c.Args) == 0 {
 		c.Args = []string{m.Program}

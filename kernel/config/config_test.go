@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"reflect"
 	"testing"
+	"time"
 
 	"kiln/image"
 	"kiln/kernel/sentry/network"
@@ -62,5 +63,23 @@ func TestInterfaces(t *testing.T) {
 		if (err == nil) != tt.ok || !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s: interfaces = %+v, %v, want %+v, success %v", tt.name, got, err, tt.want, tt.ok)
 		}
+	}
+}
+
+// TestGrace: the guest gives up on its program before the host gives up on it.
+func TestGrace(t *testing.T) {
+	for ms, want := range map[int]time.Duration{0: 8 * time.Second, 20000: 16 * time.Second, 5: 4 * time.Millisecond} {
+		if got := grace(image.RunConfig{StopTimeout: ms}); got != want {
+			t.Errorf("grace with a stop timeout of %d ms = %v, want %v", ms, got, want)
+		}
+	}
+}
+
+// TestMounts: what a run asks for comes after what the image does.
+func TestMounts(t *testing.T) {
+	a, b := image.Mount{Tag: "a", Path: "/a"}, image.Mount{Device: "vda", Path: "/a/b"}
+	c, err := merge(image.Manifest{Mounts: []image.Mount{a}}, image.RunConfig{Mounts: []image.Mount{b}})
+	if err != nil || len(c.Mounts) != 2 || c.Mounts[0] != a || c.Mounts[1] != b {
+		t.Errorf("mounts = %+v, %v, want %+v", c.Mounts, err, []image.Mount{a, b})
 	}
 }

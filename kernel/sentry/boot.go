@@ -151,6 +151,9 @@ func (s *Sentry) mountFilesystems() error {
 	if err := s.mounts.mountAll(); err != nil {
 		return err
 	}
+	if err := s.mountStorage(); err != nil {
+		return err
+	}
 	return s.writeEtc()
 }
 

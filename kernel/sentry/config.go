@@ -13,6 +13,7 @@ import (
 	"os"
 	"time"
 
+	"kiln/image"
 	"kiln/kernel/sentry/network"
 )
 
@@ -35,6 +36,9 @@ type Config struct {
 	// Interfaces are the network interfaces, in the order of the machine's
 	// network devices.
 	Interfaces []network.Interface
+
+	// Mounts are the file systems to mount before the program starts.
+	Mounts []image.Mount
 
 	// Terminal gives the program a terminal of its own on the console;
 	// without it, output goes to the console as it is.

@@ -96,6 +96,7 @@ type Machine struct {
 	Module  string // path of what the image gets as a boot module; "" for none
 	Control int    // file descriptor of the control channel, a stream socket
 	NICs    []NIC
+	Disks   []Disk
 }
 
 // Args returns the arguments for Binary.
@@ -158,6 +159,11 @@ func (m Machine) virtio() []string {
 			rest += ",romfile=" // no boot ROM: nothing boots from the network
 		}
 		device("net", rest)
+	}
+	for i, d := range m.Disks {
+		backend, frontend := d.args(i)
+		args = append(args, "-blockdev", backend)
+		device("blk", frontend)
 	}
 	return args
 }

@@ -22,6 +22,8 @@ func TestArgs(t *testing.T) {
 		{"microvm", Machine{Type: Microvm, Accel: TCG, Memory: 64, Image: "hello.img", Module: "/proc/self/fd/4", Control: 3, NICs: []NIC{user}}},
 		{"microvm-kvm-tap", Machine{Type: Microvm, Accel: KVM, Memory: 8192, Image: "a,b c.img", Control: 3, NICs: []NIC{tap}}},
 		{"pc", Machine{Type: PC, Accel: TCG, Memory: 64, Image: "hello.img", Module: "/proc/self/fd/4", Control: 3, NICs: []NIC{user, tap}}},
+		{"microvm-disks", Machine{Type: Microvm, Accel: TCG, Memory: 64, Image: "hello.img", Control: 3, Disks: []Disk{{"data.iso", Raw, true}, {"a,b.img", QCOW2, false}}}},
+		{"pc-disk", Machine{Type: PC, Accel: TCG, Memory: 64, Image: "hello.img", Control: 3, Disks: []Disk{{"x.img", Raw, false}}}},
 		{"q35", Machine{Type: Q35, Accel: KVM, Memory: 64, Image: "hello.img", Module: "/proc/self/fd/4", Control: 3}},
 	}
 	for _, tt := range tests {

@@ -1,0 +1,66 @@
+package qemu
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// Formats of disk images, by QEMU's names.
+const (
+	Raw   = "raw"
+	QCOW2 = "qcow2"
+)
+
+// Disk is a block device of a machine, with an image on the host behind it.
+type Disk struct {
+	File     string // path
+	Format   string // Raw or QCOW2
+	ReadOnly bool
+}
+
+// args returns the arguments of -blockdev and, after the device's name, of
+// -device for a machine's disk number index.
+//
+// The host's page cache is a disk's write cache: the guest's flush is
+// fdatasync(2) on the image. What the guest discards becomes a hole.
+func (d Disk) args(index int) (backend, frontend string) {
+	type node struct {
+		Driver   string `json:"driver"`
+		NodeName string `json:"node-name,omitempty"`
+		Filename string `json:"filename,omitempty"`
+		File     *node  `json:"file,omitempty"`
+		ReadOnly bool   `json:"read-only"`
+		Discard  string `json:"discard"`
+	}
+	name := fmt.Sprintf("disk%d", index)
+	// In JSON a file name may have commas, and is not taken for a protocol.
+	b, err := json.Marshal(node{
+		Driver: d.Format, NodeName: name, ReadOnly: d.ReadOnly, Discard: "unmap",
+		File: &node{Driver: "file", Filename: d.File, ReadOnly: d.ReadOnly, Discard: "unmap"},
+	})
+	if err != nil {
+		// Strings and booleans cannot fail.
+		panic(fmt.Sprintf("qemu: disk %q: %v", d.File, err))
+	}
+	frontend = ",drive=" + name
+	if !d.ReadOnly {
+		frontend += ",write-cache=on"
+	}
+	return string(b), frontend
+}
+
+// lockMessage is in what QEMU says of an image that another QEMU has open
+// (block/file-posix.c, raw_check_lock_bytes).
+const lockMessage = `Failed to get "`
+
+// Locked returns the disk image which QEMU could not have because another
+// process uses it, "" if that was not why it failed.
+func (s Status) Locked() string {
+	if !strings.Contains(s.Stderr, lockMessage) {
+		return ""
+	}
+	_, rest, _ := strings.Cut(s.Stderr, "Is another process using the image [")
+	name, _, _ := strings.Cut(rest, "]?")
+	return name
+}
