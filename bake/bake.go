@@ -31,6 +31,10 @@ type Options struct {
 	Files []string // more files and directories, placed where they are on the host
 	Add   []string // HOSTPATH[:GUESTPATH], files and directories
 
+	// LibraryDirs are folders on the host where libraries are looked for
+	// that are in none of the loader's: a sysroot's.
+	LibraryDirs []string
+
 	// Defaults of a run, stored in the manifest.
 	Args     []string // the program's arguments after its name
 	Env      []string // KEY=VALUE
@@ -291,6 +295,9 @@ func (b *baker) addNeedsOf(o object) error {
 		return nil // data that happens to be ELF, for another machine perhaps
 	case err != nil:
 		return err
+	}
+	if e := b.root.lookup(o.guest); e != nil {
+		e.build = l.build
 	}
 	if o.from == fromProgram {
 		if err := checkProgram(o.host); err != nil {

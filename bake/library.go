@@ -13,19 +13,19 @@ type loader struct {
 	interp string
 	musl   bool
 	dirs   []string // that it searches by itself
-	conf   []string // that the host's cache adds; the image has no cache
+	conf   []string // that the host's cache or the user adds; the image has no cache
 	path   string   // musl's file of directories, or ""
 }
 
 // loaderFor returns what is known of a loader from its name.
-func loaderFor(interp string) *loader {
+func (b *baker) loaderFor(interp string) *loader {
 	l := &loader{interp: interp, musl: strings.HasPrefix(path.Base(interp), "ld-musl-")}
 	if l.musl {
 		l.dirs, l.path = muslPath(interp)
 		return l
 	}
 	l.dirs = glibcDirs
-	for _, d := range ldConf("/etc/ld.so.conf") {
+	for _, d := range slices.Concat(ldConf("/etc/ld.so.conf"), b.options.LibraryDirs) {
 		if !slices.Contains(l.dirs, d) {
 			l.conf = append(l.conf, d)
 		}
@@ -129,7 +129,7 @@ func (b *baker) addNeeds(o object, l *linkage) error {
 	}
 	if ld == nil {
 		// A library among the files of a program that loads none.
-		ld = loaderFor(defaultLoader)
+		ld = b.loaderFor(defaultLoader)
 	}
 	chain := append(slices.Clip(o.parents), l)
 	for _, name := range l.needed {
@@ -175,7 +175,7 @@ func (b *baker) addLoader(o object, interp string) (*loader, error) {
 	if _, err := b.addHost(interp, reason{from: fromLibrary}); err != nil {
 		return nil, err
 	}
-	ld := loaderFor(interp)
+	ld := b.loaderFor(interp)
 	b.loaders[interp] = ld
 	if b.loader == nil {
 		b.loader = ld

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path"
 	"strings"
+
+	"kiln/image/buildnote"
 )
 
 // An object is a file of the image that may need others to run: an ELF file or
@@ -27,6 +29,7 @@ type linkage struct {
 	needed      []string // in order
 	rpath       []string // DT_RPATH, without effect if there is a DT_RUNPATH
 	runpath     []string
+	build       *buildnote.Build // how it was built; nil if it does not say
 }
 
 // errNotELF means that a file is not an ELF file at all.
@@ -85,7 +88,7 @@ func machineName(m elf.Machine) string {
 // readDynamic reads what the program headers say. Section headers, which
 // strip tools remove, do not count.
 func readDynamic(f *elf.File, size int64, name string) (*linkage, error) {
-	l := &linkage{}
+	l := &linkage{build: buildnote.Read(f)}
 	for i, p := range f.Progs {
 		if p.Type != elf.PT_LOAD && p.Type != elf.PT_INTERP && p.Type != elf.PT_DYNAMIC {
 			continue

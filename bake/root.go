@@ -13,6 +13,7 @@ import (
 
 	"kiln/bake/erofs"
 	"kiln/image"
+	"kiln/image/buildnote"
 )
 
 // An origin says why a file is in the root file system. Of two files for one
@@ -36,9 +37,10 @@ type entry struct {
 	host  string // regular file: where its content is, unless data has it
 	data  []byte
 	size  int64
-	mtime int64  // seconds since 1970
-	link  string // target of a symbolic link
-	sum   string // SHA-256, known once the content was read
+	mtime int64            // seconds since 1970
+	link  string           // target of a symbolic link
+	sum   string           // SHA-256, known once the content was read
+	build *buildnote.Build // of ELF files that say
 }
 
 // A root is the root file system as it grows. Paths are absolute and clean
@@ -192,7 +194,7 @@ func (r *root) files() []image.File {
 	var out []image.File
 	for _, p := range r.paths() {
 		if e := r.entries[p]; !e.mode.IsDir() {
-			out = append(out, image.File{Path: p, Source: originNames[e.from], Link: e.link, Size: e.size, SHA256: e.sum})
+			out = append(out, image.File{Path: p, Source: originNames[e.from], Link: e.link, Size: e.size, SHA256: e.sum, Build: e.build})
 		}
 	}
 	return out

@@ -19,13 +19,13 @@ func TestToolName(t *testing.T) {
 		"kiln":                         "",
 		"x86_64-kiln-linux-":           "",
 	} {
-		got, ok := ToolName(in)
-		if ok != (want != "") || ok && got != want {
+		tuple, got, ok := ToolName(in)
+		if ok != (want != "") || ok && (got != want || tuple != Tuple) {
 			t.Errorf("ToolName(%q) = %q, %v, want %q", in, got, ok, want)
 		}
 	}
 	for _, n := range Names() {
-		if _, ok := ToolName(n); !ok {
+		if _, _, ok := ToolName(n); !ok {
 			t.Errorf("ToolName does not know %q of Names", n)
 		}
 	}
@@ -47,24 +47,28 @@ func path(t *testing.T, names ...string) string {
 
 func TestTranslate(t *testing.T) {
 	dir := path(t, "gcc", "g++", "cpp", "musl-gcc", "ar", "pkg-config")
-	const added = "-D__KILN__=1 -fno-omit-frame-pointer "
-	tests := []struct{ tool, args, libc, want string }{
-		{"gcc", "-o x x.c", "", "gcc " + added + "-o x x.c"},
-		{"cc", "-o x x.c", "glibc", "gcc " + added + "-o x x.c"},
-		{"g++", "x.cc", "", "g++ " + added + "x.cc"},
-		{"c++", "x.cc", "", "g++ " + added + "x.cc"},
-		{"cpp", "x.h", "", "cpp " + added + "x.h"},
-		{"gcc", "x.c", "musl", "musl-gcc " + added + "x.c"},
-		{"gcc", "--libc=musl -static x.c", "", "musl-gcc " + added + "-static x.c"},
-		{"gcc", "x.c --libc=glibc", "musl", "gcc " + added + "x.c"},
-		{"cpp", "x.h", "musl", "musl-gcc " + added + "-E x.h"},
+	const added = "-D__KILN__=1 -g1 -fno-omit-frame-pointer "
+	tests := []struct{ tool, args, libc, want, ways string }{
+		{"gcc", "-o x x.c", "", "gcc " + added + "-o x x.c", "static-pie? dynamic"},
+		{"cc", "-c x.c", "glibc", "gcc " + added + "-c x.c", ""},
+		{"g++", "x.cc", "", "g++ " + added + "x.cc", "static-pie? dynamic"},
+		{"c++", "-shared x.cc", "", "g++ " + added + "-shared x.cc", "shared"},
+		{"cpp", "x.h", "", "cpp " + added + "x.h", ""},
+		{"cpp", "x.c", "", "cpp " + added + "x.c", ""},
+		{"gcc", "-c x.c", "musl", "musl-gcc " + added + "-c x.c", ""},
+		{"gcc", "--libc=musl -static x.c", "", "musl-gcc " + added + "-static x.c", "static"},
+		{"gcc", "x.c --libc=glibc", "musl", "gcc " + added + "x.c", "static-pie? dynamic"},
+		{"gcc", "x.c --link=static", "", "gcc " + added + "x.c", "static"},
+		{"gcc", "-dynamic x.c", "", "gcc " + added + "x.c", "dynamic"},
+		{"gcc", "--link=auto x.c", "", "gcc " + added + "x.c", "static-pie? dynamic"},
+		{"cpp", "x.h", "musl", "musl-gcc " + added + "-E x.h", ""},
 		// Others take no compiler's flags, and have no C library.
-		{"ar", "rcs x.a x.o", "musl", "ar rcs x.a x.o"},
-		{"pkg-config", "--libs x", "", "pkg-config --libs x"},
+		{"ar", "rcs x.a x.o", "musl", "ar rcs x.a x.o", ""},
+		{"pkg-config", "--libs x", "", "pkg-config --libs x", ""},
 	}
 	for _, tt := range tests {
 		args := strings.Fields(tt.args)
-		inv, err := Translate(tt.tool, args, tt.libc)
+		inv, err := Translate(tt.tool, args, Settings{Libc: tt.libc})
 		if err != nil {
 			t.Errorf("Translate(%s, %s, %q): %v", tt.tool, tt.args, tt.libc, err)
 			continue
@@ -76,16 +80,33 @@ func TestTranslate(t *testing.T) {
 		if got := strings.Join(append([]string{rel}, inv.Args...), " "); got != tt.want || inv.Print != "" {
 			t.Errorf("Translate(%s, %s, %q) = %s (print %q), want %s", tt.tool, tt.args, tt.libc, got, inv.Print, tt.want)
 		}
+		if got := ways(inv); got != tt.ways {
+			t.Errorf("Translate(%s, %s, %q) links %q, want %q", tt.tool, tt.args, tt.libc, got, tt.ways)
+		}
 		if !slices.Equal(args, strings.Fields(tt.args)) {
 			t.Errorf("Translate(%s, %s) changed its arguments to %q", tt.tool, tt.args, args)
 		}
 	}
 }
 
+// ways returns an invocation's ways to link, with a question mark after those
+// that are only tried.
+func ways(inv Invocation) string {
+	var out []string
+	for _, l := range inv.Links {
+		kind := l.Kind
+		if l.Try {
+			kind += "?"
+		}
+		out = append(out, kind)
+	}
+	return strings.Join(out, " ")
+}
+
 func TestTranslateDumpMachine(t *testing.T) {
 	path(t) // no compiler is needed to say so
 	for _, tool := range []string{"gcc", "g++"} {
-		inv, err := Translate(tool, []string{"-dumpmachine"}, "")
+		inv, err := Translate(tool, []string{"-dumpmachine"}, Settings{})
 		if err != nil || inv.Print != "x86_64-kiln-linux" {
 			t.Errorf("Translate(%s, -dumpmachine) = %+v, %v, want %s", tool, inv, err, Tuple)
 		}
@@ -97,15 +118,25 @@ func TestTranslateErrors(t *testing.T) {
 	for _, tt := range []struct{ tool, libc, pkg string }{
 		{"gcc", "", "gcc"}, {"g++", "", "g++"}, {"gcc", "musl", "musl-tools"}, {"strip", "", "binutils"}, {"pkg-config", "", "pkg-config"},
 	} {
-		_, err := Translate(tt.tool, []string{"x"}, tt.libc)
+		_, err := Translate(tt.tool, []string{"x"}, Settings{Libc: tt.libc})
 		if e, ok := errors.AsType[*MissingError](err); !ok || e.Package != tt.pkg {
 			t.Errorf("Translate(%s) for %q without tools = %v, want package %s to be missing", tt.tool, tt.libc, err, tt.pkg)
 		}
 	}
-	for _, tt := range []struct{ tool, libc string }{{"gcc", "newlib"}, {"g++", "musl"}, {"emacs", ""}} {
-		_, err := Translate(tt.tool, nil, tt.libc)
+	for _, tt := range []struct {
+		tool string
+		args []string
+		set  Settings
+	}{
+		{"gcc", nil, Settings{Libc: "newlib"}},
+		{"g++", nil, Settings{Libc: "musl"}},
+		{"emacs", nil, Settings{}},
+		{"gcc", []string{"--link=magic"}, Settings{}},
+		{"gcc", nil, Settings{Link: "magic"}},
+	} {
+		_, err := Translate(tt.tool, tt.args, tt.set)
 		if _, ok := errors.AsType[*UsageError](err); !ok {
-			t.Errorf("Translate(%s) for %q = %v, want a usage error", tt.tool, tt.libc, err)
+			t.Errorf("Translate(%s, %q, %+v) = %v, want a usage error", tt.tool, tt.args, tt.set, err)
 		}
 	}
 }

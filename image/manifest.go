@@ -5,6 +5,8 @@
 // docs/image.md is the specification.
 package image
 
+import "kiln/image/buildnote"
+
 // ManifestVersion is the Manifest.Version that this package describes.
 const ManifestVersion = 1
 
@@ -36,6 +38,8 @@ type File struct {
 	Link   string `json:"link,omitempty"`   // of symbolic links: the target
 	Size   int64  `json:"size"`             // bytes of regular files
 	SHA256 string `json:"sha256,omitempty"` // of regular files, hex
+
+	Build *buildnote.Build `json:"build,omitempty"` // of ELF files that say
 }
 
 // Network is the configuration of one network interface, in the order of the

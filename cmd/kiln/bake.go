@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"kiln/bake"
+	"kiln/cc"
 	"kiln/run"
 )
 
@@ -88,9 +89,18 @@ func checkDefaults(o *bake.Options, addresses []string) error {
 func (a *app) bake(o bake.Options) (int, error) {
 	p := newProgress(a)
 	defer p.stop()
-	o.Progress = p.show
+	o.Progress, o.LibraryDirs = p.show, a.libraryDirs()
 	if _, err := bake.Bake(o); err != nil {
 		return exitFailure, err
 	}
 	return 0, nil
+}
+
+// libraryDirs returns where libraries are beside the host's: in the sysroot.
+func (a *app) libraryDirs() []string {
+	sysroot, err := cc.DefaultSysroot(a.getenv)
+	if err != nil {
+		return nil // without a home there is none
+	}
+	return []string{filepath.Join(sysroot, "lib")}
 }

@@ -15,14 +15,23 @@ import (
 
 var inspectCommand = command{
 	name:  "inspect",
-	usage: "[--json] IMAGE",
-	short: "show what is inside an image",
-	long:  "Prints the image's manifest, memory layout and files.",
+	usage: "[--json] IMAGE|PROGRAM",
+	short: "show what is inside an image, or how a program was built",
+	long: `
+Prints an image's manifest, memory layout and files. Of a program, or of those
+in an image, it prints how Kiln's compiler built it.`,
 	flags: func(fs *pflag.FlagSet) action {
 		asJSON := fs.Bool("json", false, "print JSON")
 		return func(a *app, args []string, _ int) (int, error) {
 			if len(args) != 1 {
 				return 0, usageError{fmt.Sprintf("%d images are named, want 1", len(args)), "kiln inspect IMAGE"}
+			}
+			isImage, err := image.IsImage(args[0])
+			if err != nil {
+				return 0, err
+			}
+			if !isImage {
+				return 0, inspectProgram(a.stdout, args[0], *asJSON)
 			}
 			img, err := image.Open(args[0])
 			if err != nil {
@@ -96,6 +105,11 @@ func inspectText(out io.Writer, img *image.Image) error {
 	} {
 		if f.value != "" {
 			line(f.name, "%s", f.value)
+		}
+	}
+	for _, f := range img.Files {
+		if f.Build != nil {
+			line("built "+f.Path, "%s", f.Build)
 		}
 	}
 	if m.Memory != 0 {

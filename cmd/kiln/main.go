@@ -72,9 +72,9 @@ func Main(argv, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
 
 // dispatch finds the command and runs it.
 func (a *app) dispatch(argv []string) (int, error) {
-	if tool, ok := cc.ToolName(filepath.Base(argv[0])); ok {
+	if tuple, tool, ok := cc.ToolName(filepath.Base(argv[0])); ok {
 		a.name = filepath.Base(argv[0])
-		return a.compile(tool, argv[1:])
+		return a.compile(tuple, tool, argv[1:])
 	}
 	if len(argv) < 2 {
 		io.WriteString(a.stderr, a.overview())
@@ -172,10 +172,15 @@ func badInput(err error) bool {
 	return ok
 }
 
-// paint returns s in red, if the user sees colours and wants them.
-func (a *app) paint(s string) string {
+// hasColor reports whether the user sees colours in messages and wants them.
+func (a *app) hasColor() bool {
 	f, ok := a.stderr.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) || a.getenv("NO_COLOR") != "" || a.getenv("TERM") == "dumb" {
+	return ok && term.IsTerminal(int(f.Fd())) && a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb"
+}
+
+// paint returns s in red, where colours are seen.
+func (a *app) paint(s string) string {
+	if !a.hasColor() {
 		return s
 	}
 	return "\x1b[31m" + s + "\x1b[0m"

@@ -112,6 +112,7 @@ func TestBadUsage(t *testing.T) {
 		{"env x", "env"},
 		{"version x", "version"},
 		{"cc --libc=newlib x.c", "newlib"},
+		{"cc --link=magic x.c", "magic static-pie"},
 	} {
 		mustFail(t, strings.Fields(tt.args), strings.Fields(tt.words)...)
 	}
@@ -259,6 +260,66 @@ func TestInspect(t *testing.T) {
 	if doc.Manifest.Config != "hw_generic" || len(doc.Segments) < 4 || doc.Segments[0].Address != 0x100000 || len(doc.Files) < 2 {
 		t.Errorf("kiln inspect --json: %+v", doc)
 	}
+}
+
+// TestInspectProgram looks at programs that our compiler and another linked,
+// alone and in an image, and at what is no program.
+func TestInspectProgram(t *testing.T) {
+	t.Chdir(t.TempDir())
+	program(t, "theirs", `int main(void) { return 0; }`)
+	if code, _, stderr := call("cc", "-O1", "-o", "ours", "theirs.c"); code != 0 {
+		t.Fatalf("kiln cc: status %d, %s", code, stderr)
+	}
+	for name, words := range map[string][]string{
+		"ours":   {"static-pie", "x86_64-kiln-linux", "gcc ", "glibc ", "-O1"},
+		"theirs": {"not by Kiln's compiler", "libc.so.6", "ld-linux"},
+	} {
+		code, stdout, stderr := call("inspect", name)
+		for _, w := range words {
+			if code != 0 || stderr != "" || !strings.Contains(stdout, w) {
+				t.Errorf("kiln inspect %s: status %d, %s, no %q in %s", name, code, stderr, w, stdout)
+			}
+		}
+	}
+	var doc struct{ Build struct{ Link string } }
+	if code, stdout, _ := call("inspect", "--json", "ours"); code != 0 || json.Unmarshal([]byte(stdout), &doc) != nil || doc.Build.Link != "static-pie" {
+		t.Errorf("kiln inspect --json: status %d, %s", code, stdout)
+	}
+	if err := os.WriteFile("text", []byte("no program"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ours, err := os.ReadFile("ours")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("short", ours[:200], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"text", "short", "."} {
+		mustFail(t, []string{"inspect", name}, name)
+	}
+	helloImage(t) // or skip what follows
+	if code, _, stderr := call("bake", "-o", "ours.img", "ours"); code != 0 {
+		t.Fatalf("kiln bake: status %d, %s", code, stderr)
+	}
+	if code, stdout, _ := call("inspect", "ours.img"); code != 0 || !strings.Contains(stdout, "built ") || !strings.Contains(stdout, "static-pie, -O1") {
+		t.Errorf("kiln inspect ours.img: status %d, no note in %.500s", code, stdout)
+	}
+}
+
+// TestEnvironment evaluates what kiln env prints, in a home of its own.
+func TestEnvironment(t *testing.T) {
+	home := t.TempDir()
+	a := &app{env: []string{"HOME=" + home}}
+	files, sysroot, err := a.toolchainFiles()
+	if err != nil || !strings.HasPrefix(files.Meson, home) || !strings.HasPrefix(sysroot, home) {
+		t.Fatalf("toolchainFiles = %+v, %q, %v", files, sysroot, err)
+	}
+	if _, err := os.Stat(filepath.Join(sysroot, "lib/pkgconfig")); err != nil {
+		t.Error(err)
+	}
+	t.Setenv("KILN_SYSROOT", "relative")
+	mustFail(t, []string{"cc", "x.c"}, "KILN_SYSROOT", "absolute")
 }
 
 // TestCompile compiles and runs on this host: the wrapper adds to the

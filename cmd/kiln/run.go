@@ -132,7 +132,7 @@ func (a *app) bakeTemporary(program, dir string) (string, error) {
 	p := newProgress(a)
 	defer p.stop()
 	go func() {
-		_, err := bake.Bake(bake.Options{Program: program, Output: out, Progress: p.show})
+		_, err := bake.Bake(bake.Options{Program: program, Output: out, Progress: p.show, LibraryDirs: a.libraryDirs()})
 		done <- err
 	}()
 	select {
