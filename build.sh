@@ -25,7 +25,5 @@ echo "build: kernel (the first time takes a minute or two)"
 guest kernel "-T=$kernel_text" ./kernel
 echo "build: kiln"
 CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w" -o bin/kiln ./cmd/kiln
-for tool in gcc g++ cc c++ cpp addr2line ar as gcc-ar gcc-nm gcc-ranlib ld nm objcopy objdump ranlib readelf size strings strip pkg-config; do
-	ln -sf kiln "bin/x86_64-kiln-linux-$tool"
-done
+bin/kiln env >/dev/null # makes the other names of it
 echo "build: bin/kiln"

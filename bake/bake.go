@@ -18,10 +18,6 @@ import (
 	"kiln/image"
 )
 
-// DefaultConfig is the bake configuration if none is named. As in Rumprun it
-// stands for a set of kernel components; there is one so far.
-const DefaultConfig = "hw_generic"
-
 // Options say what to bake.
 type Options struct {
 	Program string // path on the host
@@ -107,9 +103,11 @@ func (o *Options) complete() error {
 	if o.Config == "" {
 		o.Config = DefaultConfig
 	}
-	if o.Config != DefaultConfig {
-		return inputErrorf(o.Config, "no such configuration; there is %s", DefaultConfig)
+	config, err := FindConfig(o.Config)
+	if err != nil {
+		return err
 	}
+	o.Config = config.Name
 	if o.Output == "" {
 		o.Output = filepath.Base(main) + ".img"
 	}

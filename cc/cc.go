@@ -19,8 +19,12 @@ import (
 // Tuple is the name of the target, in the GNU form.
 const Tuple = "x86_64-kiln-linux"
 
+// RumprunTuple is Rumprun's name for its target: whoever knows its compiler by
+// that name gets ours.
+const RumprunTuple = "x86_64-rumprun-netbsd"
+
 // tuples are the prefixes of our tools' names, Tuple first.
-var tuples = []string{Tuple}
+var tuples = []string{Tuple, RumprunTuple}
 
 // tool is a program of the tool chain.
 type tool struct {

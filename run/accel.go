@@ -22,17 +22,18 @@ const (
 // Accelerators returns what may be asked for.
 func Accelerators() []string { return []string{AccelKVM, AccelQEMU, AccelAuto} }
 
-// host is what the choice of an accelerator depends on.
+// host is what a plan depends on of the machine that we run on.
 type host struct {
-	cpuinfo string       // the text of /proc/cpuinfo
-	openKVM func() error // opens and closes /dev/kvm
+	cpuinfo   string        // the text of /proc/cpuinfo
+	openKVM   func() error  // opens and closes /dev/kvm
+	addresses []hostAddress // of its network interfaces
 }
 
 // thisHost is the machine that we run on.
 func thisHost() host {
 	// Without /proc/cpuinfo nothing says that the CPU can: TCG it is.
 	text, _ := os.ReadFile("/proc/cpuinfo")
-	return host{string(text), probeKVM}
+	return host{string(text), probeKVM, hostAddresses()}
 }
 
 // kvmVersion is the only version of the interface there ever was

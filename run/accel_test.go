@@ -41,7 +41,7 @@ func TestChoose(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("%s/%q/%v", tt.asked, tt.cpuinfo, tt.kvm), func(t *testing.T) {
-			got, note, err := choose(tt.asked, host{tt.cpuinfo, func() error { return tt.kvm }})
+			got, note, err := choose(tt.asked, host{cpuinfo: tt.cpuinfo, openKVM: func() error { return tt.kvm }})
 			if err != nil || got != tt.want {
 				t.Errorf("choose = %q, %v, want %q", got, err, tt.want)
 			}
@@ -50,7 +50,7 @@ func TestChoose(t *testing.T) {
 			}
 		})
 	}
-	_, _, err := choose("hvf", host{intelFlags, func() error { return nil }})
+	_, _, err := choose("hvf", host{cpuinfo: intelFlags, openKVM: func() error { return nil }})
 	if e, ok := errors.AsType[*Error](err); !ok || e.Code != ExitUsage {
 		t.Errorf("choose(hvf) = %v, want an input error", err)
 	}

@@ -42,6 +42,24 @@ type Options struct {
 	Interactive bool
 	StopTimeout time.Duration // from a request to end to the kill
 	Trace       bool          // print QEMU's command line
+
+	GDB    int      // QEMU's gdb server listens at this port of localhost; 0: none
+	Paused bool     // the processor waits for gdb, or for QEMU's monitor
+	QEMU   []string // arguments of QEMU's, behind the others
+
+	// Command is whose messages these are; "" means kiln run.
+	Command string
+	// Started, if not nil, is called when the guest lives: QEMU took its
+	// command line and the guest has said something, or a second has passed.
+	Started func()
+}
+
+// command is whose messages the run's are.
+func (o Options) command() string {
+	if o.Command == "" {
+		return "kiln run"
+	}
+	return o.Command
 }
 
 // plan is Options worked out: what to start, and what to tell the guest.
@@ -49,7 +67,7 @@ type plan struct {
 	machine qemu.Machine
 	config  image.RunConfig
 	ports   []Port
-	note    string // for the user
+	notes   []string // for the user
 }
 
 // terminal is the state of the user's terminal. The zero value is none.
@@ -86,7 +104,10 @@ func newPlan(o Options, h host, t terminal) (*plan, error) {
 		return nil, err
 	}
 	p := &plan{
-		machine: qemu.Machine{Type: machine, Accel: accel, Memory: memory, Image: o.Image},
+		machine: qemu.Machine{
+			Type: machine, Accel: accel, Memory: memory, Image: o.Image,
+			GDB: o.GDB, Paused: o.Paused, Extra: o.QEMU,
+		},
 		config: image.RunConfig{
 			Args: o.Args, Env: o.Env, Cwd: o.Cwd, Hostname: o.Hostname,
 			Interactive: o.Interactive && t.present,
@@ -94,7 +115,9 @@ func newPlan(o Options, h host, t terminal) (*plan, error) {
 			Verbose:     o.Verbose, Processes: o.Processes,
 		},
 		ports: ports,
-		note:  note,
+	}
+	if note != "" {
+		p.notes = append(p.notes, note)
 	}
 	if o.StopTimeout != DefaultStopTimeout {
 		p.config.StopTimeout = int(o.StopTimeout.Milliseconds())
@@ -103,6 +126,11 @@ func newPlan(o Options, h host, t terminal) (*plan, error) {
 		p.config.Rows, p.config.Cols = t.rows, t.cols
 	}
 	for _, i := range ifaces {
+		moved, err := i.avoidHost(h.addresses)
+		if err != nil {
+			return nil, err
+		}
+		p.notes = append(p.notes, moved...)
 		p.machine.NICs = append(p.machine.NICs, i.nic)
 		p.config.Network = append(p.config.Network, i.config)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // noKVM is a host without KVM.
-var noKVM = host{"", func() error { return nil }}
+var noKVM = host{openKVM: func() error { return nil }}
 
 // testOptions are for a small image.
 func testOptions() Options {

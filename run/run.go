@@ -38,8 +38,8 @@ func Run(o Options, std Stdio) (int, error) {
 	if err != nil {
 		return exitCode(err), err
 	}
-	if p.note != "" {
-		fmt.Fprintf(std.Err, "kiln run: %s\n", p.note)
+	for _, note := range p.notes {
+		fmt.Fprintf(std.Err, "%s: %s\n", o.command(), note)
 	}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGWINCH, unix.SIGPIPE)
@@ -50,11 +50,32 @@ func Run(o Options, std Stdio) (int, error) {
 	}
 	if p.config.Interactive {
 		if err := user.makeRaw(); err != nil {
-			fmt.Fprintf(std.Err, "kiln run: the terminal stays as it is: %v\n", err)
+			fmt.Fprintf(std.Err, "%s: the terminal stays as it is: %v\n", o.command(), err)
 		}
 		defer user.restore()
 	}
 	return s.serve(signals, user)
+}
+
+// Describe returns QEMU's command line for o, for a shell, and the run
+// configuration that the guest would get. module is the file that the command
+// line has it in. Nothing is started.
+func Describe(o Options, std Stdio, module string) (commandLine string, config []byte, err error) {
+	p, err := newPlan(o, thisHost(), openTerminal(std).state())
+	if err == nil {
+		err = p.check()
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	if config, err = p.module(); err != nil {
+		return "", nil, err
+	}
+	p.machine.Module, p.machine.Control = module, qemu.NoControl
+	if commandLine, err = p.machine.CommandLine(); err != nil {
+		return "", nil, err
+	}
+	return commandLine, config, nil
 }
 
 // exitCode returns the exit status that err stands for.
@@ -67,15 +88,17 @@ func exitCode(err error) int {
 
 // session is one machine while it runs.
 type session struct {
+	command string // for messages
 	std     Stdio
 	process *qemu.Process
 	control *control
 	timeout time.Duration // for the program to end when asked
 
-	keys   bool          // input is typed: the escape keys count
-	cancel chan struct{} // closed when they were typed
-	shown  int64         // bytes of console output; guarded by copied
-	copied chan error    // gets the console copy's end
+	started func()        // or nil: to be called when the guest lives
+	keys    bool          // input is typed: the escape keys count
+	cancel  chan struct{} // closed when they were typed
+	shown   int64         // bytes of console output; guarded by copied
+	copied  chan error    // gets the console copy's end
 }
 
 // start starts the machine and what serves its channels.
@@ -100,9 +123,12 @@ func (p *plan) start(o Options, std Stdio) (*session, error) {
 		return nil, &Error{ExitMachine, err.Error(), ""}
 	}
 	s := &session{
-		std: std, process: process, control: newControl(std.Err), timeout: o.StopTimeout,
-		keys:   p.config.Interactive,
+		command: o.command(), std: std, process: process, control: newControl(std.Err), timeout: o.StopTimeout,
+		keys: p.config.Interactive, started: o.Started,
 		cancel: make(chan struct{}), copied: make(chan error, 1),
+	}
+	if s.started == nil {
+		s.started = func() {}
 	}
 	go s.control.read(process.Control)
 	go s.control.write(process.Control)
@@ -156,11 +182,11 @@ func (s *session) wait(signals <-chan os.Signal, user *userTerminal) stop {
 			why = reason
 		}
 		if err := s.process.Kill(); err != nil {
-			fmt.Fprintf(s.std.Err, "kiln run: ending QEMU: %v\n", err)
+			fmt.Fprintf(s.std.Err, "%s: ending QEMU: %v\n", s.command, err)
 		}
 	}
 	ready := time.After(readyTimeout)
-	exited, cancel := s.control.exited, s.cancel
+	exited, cancel, live := s.control.exited, s.cancel, s.control.ready
 	var deadline, linger <-chan time.Time
 	for {
 		select {
@@ -189,13 +215,28 @@ func (s *session) wait(signals <-chan os.Signal, user *userTerminal) stop {
 			kill(stopLinger)
 		case <-ready:
 			s.control.setReady()
+		case <-live:
+			live = nil
+			s.started()
 		case err := <-s.copied:
 			if err != nil {
 				kill(stopPipe)
 			}
 			<-s.process.Done()
+			if live != nil && isClosed(live) { // it ended soon, but it lived
+				s.started()
+			}
 			return why
 		}
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 

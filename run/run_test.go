@@ -132,6 +132,27 @@ func TestRunOutput(t *testing.T) {
 	}
 }
 
+// TestRunStarted: what lives is said to have started, once, however soon it
+// ends; what QEMU refuses is not.
+func TestRunStarted(t *testing.T) {
+	for _, tt := range []struct {
+		name, script string
+		want         int
+	}{
+		{"short", `echo hi; echo '{"exit":0}' >&3; exit 1`, 1},
+		{"silent", `sleep 1.3; echo '{"exit":0}' >&3; exit 1`, 1},
+		{"refused", `echo "no such option" >&2; exit 1`, 0},
+	} {
+		n := 0
+		o := testOptions()
+		o.Started = func() { n++ }
+		runFake(t, tt.script, o, "", nil)
+		if n != tt.want {
+			t.Errorf("%s: said to have started %d times, want %d", tt.name, n, tt.want)
+		}
+	}
+}
+
 func TestRunInput(t *testing.T) {
 	o := testOptions()
 	o.Interactive = true

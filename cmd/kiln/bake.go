@@ -25,15 +25,12 @@ stored in the image as what kiln run uses unless told otherwise.`,
 	flags: bakeFlags,
 }
 
-// configGeneric is the configuration for virtual machines in general.
-const configGeneric = "hw_generic"
-
 func bakeFlags(fs *pflag.FlagSet) action {
 	var o bake.Options
 	var kernel bool
 	var addresses []string
 	fs.StringVarP(&o.Output, "output", "o", "", "the image to write (default PROGRAM.img)")
-	fs.StringVar(&o.Config, "config", configGeneric, "kernel configuration")
+	fs.StringVar(&o.Config, "config", bake.DefaultConfig, "kernel configuration; rumprun-bake list shows them")
 	fs.StringArrayVar(&o.Add, "add", nil, "add a file or directory, `HOSTPATH[:GUESTPATH]`")
 	fs.StringArrayVarP(&o.Env, "env", "e", nil, "set a variable of the program's environment, `KEY=VALUE`")
 	fs.StringVar(&o.Cwd, "cwd", "", "the program's working directory (default /)")

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +14,7 @@ import (
 
 var envCommand = command{
 	name:  "env",
-	usage: "[--summary]",
+	usage: "[--summary] [--install DIR]",
 	short: "print what puts the tools on PATH",
 	long: `
 Prints lines for a shell to evaluate, which put kiln and the compilers under
@@ -32,21 +31,27 @@ Then each build system cross-compiles as it always does:
 Unless told otherwise they install into the sysroot, KILN_SYSROOT, where the
 compilers and pkg-config then find headers and libraries.
 
-The compilers' names are links beside kiln. They, the sysroot's folders and the
-build systems' files are made here if they are missing.`,
+The compilers' names and those of Rumprun's commands are links beside kiln.
+They, the sysroot's folders and the build systems' files are made here if they
+are missing.
+
+--install makes links to this kiln in DIR/rumprun/bin instead, and
+DIR/obj-amd64-hw/config-PATH.sh for a shell to read: the layout of a Rumprun
+tree.`,
 	flags: func(fs *pflag.FlagSet) action {
 		summary := fs.Bool("summary", false, "print where the tools are, for people")
+		install := fs.String("install", "", "put the names of all tools in place in `DIR`, and say where")
 		return func(a *app, args []string, _ int) (int, error) {
 			if len(args) != 0 {
 				return 0, usageError{"env takes no arguments", ""}
 			}
-			return a.environment(*summary)
+			return a.environment(*summary, *install)
 		}
 	},
 }
 
-const summaryText = `>> toolchain tuple: %[1]s
->> cc wrapper: %[1]s-gcc
+const summaryText = `>> toolchain tuple: %[1]s (also %[7]s)
+>> cc wrapper: %[1]s-gcc (also %[7]s-gcc)
 >> installed to "%[2]s"
 >> libraries install to "%[3]s"
 >> CMake toolchain file: %[4]s
@@ -54,7 +59,7 @@ const summaryText = `>> toolchain tuple: %[1]s
 >> autoconf site file: %[6]s (./configure --host=%[1]s)
 >>
 >> Set tooldir to front of $PATH (bourne-style shells)
-eval "$(%[7]s env)"
+%[8]s
 `
 
 const environmentText = `export PATH=%s:"$PATH"
@@ -63,13 +68,10 @@ export CMAKE_TOOLCHAIN_FILE=%s
 export CONFIG_SITE=%s
 `
 
-// environment makes what the tool chain needs and prints where it is.
-func (a *app) environment(summary bool) (int, error) {
+// environment makes what the tool chain needs and prints where it is. install
+// is the folder in which the tools get their names, "" for kiln's own.
+func (a *app) environment(summary bool, install string) (int, error) {
 	self, err := os.Executable()
-	if err != nil {
-		return exitFailure, err
-	}
-	dir, err := linkTools(self)
 	if err != nil {
 		return exitFailure, err
 	}
@@ -79,10 +81,24 @@ func (a *app) environment(summary bool) (int, error) {
 	} else if err != nil {
 		return exitFailure, err
 	}
-	if summary {
-		_, err = fmt.Fprintf(a.stdout, summaryText, cc.Tuple, dir, sysroot, files.CMake, files.Meson, files.Site, shellQuote(self))
+	lines := func(dir string) string {
+		return fmt.Sprintf(environmentText, shellQuote(dir), shellQuote(sysroot), shellQuote(files.CMake), shellQuote(files.Site))
+	}
+	dir, base := filepath.Split(self)
+	dir = filepath.Clean(dir)
+	forShell := fmt.Sprintf("eval \"$(%s env)\"", shellQuote(self))
+	if install != "" {
+		dir, forShell, err = installTools(self, install, lines)
 	} else {
-		_, err = fmt.Fprintf(a.stdout, environmentText, shellQuote(dir), shellQuote(sysroot), shellQuote(files.CMake), shellQuote(files.Site))
+		err = linkTools(dir, base)
+	}
+	if err != nil {
+		return exitFailure, err
+	}
+	if summary || install != "" {
+		_, err = fmt.Fprintf(a.stdout, summaryText, cc.Tuple, dir, sysroot, files.CMake, files.Meson, files.Site, cc.RumprunTuple, forShell)
+	} else {
+		_, err = fmt.Fprint(a.stdout, lines(dir))
 	}
 	return 0, err
 }
@@ -99,31 +115,6 @@ func (a *app) toolchainFiles() (cc.Files, string, error) {
 	}
 	files, err := cc.WriteFiles(data, filepath.Dir(data), sysroot)
 	return files, sysroot, err
-}
-
-// linkTools makes the tools' names beside the kiln command at self, where
-// they are missing, and returns the folder.
-func linkTools(self string) (string, error) {
-	dir, base := filepath.Split(self)
-	dir = filepath.Clean(dir)
-	for _, name := range cc.Names() {
-		link := filepath.Join(dir, name)
-		target, err := os.Readlink(link)
-		if err == nil && target == base {
-			continue
-		}
-		if err == nil { // a link to another kiln
-			if err := os.Remove(link); err != nil {
-				return "", err
-			}
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return "", fmt.Errorf("%s is in the way: %w", link, err)
-		}
-		if err := os.Symlink(base, link); err != nil && !errors.Is(err, fs.ErrExist) {
-			return "", err
-		}
-	}
-	return dir, nil
 }
 
 // shellQuote returns s as one word of a bourne-style shell.

@@ -11,9 +11,9 @@ func (a *app) overview() string {
 	var b strings.Builder
 	b.WriteString("kiln turns Linux programs into unikernels.\n\nUsage: kiln COMMAND …\n\n")
 	for _, c := range a.all {
-		fmt.Fprintf(&b, "  %-9s%s\n", c.name, c.short)
+		fmt.Fprintf(&b, "  %-14s%s\n", c.name, c.short)
 	}
-	b.WriteString("  help     what a command does, and its flags\n")
+	b.WriteString("  help          what a command does, and its flags\n")
 	b.WriteString("\nA first unikernel:\n\n  kiln cc -o hello hello.c\n  kiln bake -o hello.img hello\n  kiln run hello.img\n")
 	return b.String()
 }

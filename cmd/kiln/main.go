@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -56,8 +57,12 @@ type app struct {
 
 // commands are in the order of the flow.
 func commands() []command {
-	return []command{ccCommand, cxxCommand, bakeCommand, runCommand, inspectCommand, envCommand, versionCommand}
+	return []command{ccCommand, cxxCommand, bakeCommand, runCommand, inspectCommand, envCommand, versionCommand,
+		rumprunBakeCommand, rumprunCommand, rumpstopCommand}
 }
+
+// rumprunNames are the commands that also go by their own names.
+var rumprunNames = []string{rumprunBakeCommand.name, rumprunCommand.name, rumpstopCommand.name}
 
 // Main is kiln, called with argv and the environment env. It returns the exit
 // status.
@@ -75,6 +80,14 @@ func (a *app) dispatch(argv []string) (int, error) {
 	if tuple, tool, ok := cc.ToolName(filepath.Base(argv[0])); ok {
 		a.name = filepath.Base(argv[0])
 		return a.compile(tuple, tool, argv[1:])
+	}
+	switch name := filepath.Base(argv[0]); {
+	case name == guestName:
+		return a.guest(argv[1:])
+	case slices.Contains(rumprunNames, name):
+		c, _ := a.find(name)
+		a.name = name
+		return c.raw(a, argv[1:])
 	}
 	if len(argv) < 2 {
 		io.WriteString(a.stderr, a.overview())

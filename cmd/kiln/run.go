@@ -99,26 +99,49 @@ func addRunFlags(fs *pflag.FlagSet, o *run.Options) {
 
 // run runs the image or program o.Image.
 func (a *app) run(o run.Options) (int, error) {
+	return a.runIn(o, "")
+}
+
+// runIn is run with a folder for temporary files; "" for one of its own.
+func (a *app) runIn(o run.Options, dir string) (int, error) {
+	o, done, err := a.openImage(o, dir)
+	if err != nil {
+		return exitFailure, err
+	}
+	defer done()
+	return run.Run(o, a.stdio())
+}
+
+// stdio is what a run's console connects to.
+func (a *app) stdio() run.Stdio { return run.Stdio{In: a.stdin, Out: a.stdout, Err: a.stderr} }
+
+// openImage reads the image o.Image, or bakes the program of that name to one:
+// to a file in dir, or if that is "" to one that done removes.
+func (a *app) openImage(o run.Options, dir string) (_ run.Options, done func(), err error) {
+	done = func() {}
 	isImage, err := image.IsImage(o.Image)
 	if err != nil {
-		return 0, err
+		return o, nil, err
 	}
 	if !isImage {
-		dir, err := os.MkdirTemp("", "kiln-run-")
-		if err != nil {
-			return exitFailure, err
+		if dir == "" {
+			if dir, err = os.MkdirTemp("", "kiln-run-"); err != nil {
+				return o, nil, err
+			}
+			done = func() { os.RemoveAll(dir) }
 		}
-		defer os.RemoveAll(dir)
 		if o.Image, err = a.bakeTemporary(o.Image, dir); err != nil {
-			return exitFailure, err
+			done()
+			return o, nil, err
 		}
 	}
 	img, err := image.Open(o.Image)
 	if err != nil {
-		return exitFailure, err
+		done()
+		return o, nil, err
 	}
 	o.Manifest, o.ImageEnd = img.Manifest, img.Header.Image.End()
-	return run.Run(o, run.Stdio{In: a.stdin, Out: a.stdout, Err: a.stderr})
+	return o, done, nil
 }
 
 // bakeTemporary bakes a program to a file in dir. A signal ends it, and leaves

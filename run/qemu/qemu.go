@@ -94,9 +94,26 @@ type Machine struct {
 	Memory  int    // MB
 	Image   string // path
 	Module  string // path of what the image gets as a boot module; "" for none
-	Control int    // file descriptor of the control channel, a stream socket
+	Control int    // file descriptor of the control channel, a stream socket, or NoControl
 	NICs    []NIC
 	Disks   []Disk
+
+	GDB    int      // port of localhost where gdb can attach; 0: none
+	Paused bool     // the processor does not start by itself
+	Extra  []string // arguments behind all others
+}
+
+// NoControl leaves the control channel unconnected: for a command line that
+// somebody else starts.
+const NoControl = -1
+
+// CommandLine returns the whole command line, for a shell.
+func (m Machine) CommandLine() (string, error) {
+	args, err := m.Args()
+	if err != nil {
+		return "", err
+	}
+	return Binary + " " + shellQuote(args), nil
 }
 
 // Args returns the arguments for Binary.
@@ -127,12 +144,26 @@ func (m Machine) Args() ([]string, error) {
 	args = append(args,
 		"-chardev", "stdio,id=console,signal=off",
 		"-serial", "chardev:console",
-		"-chardev", fmt.Sprintf("socket,id=control,fd=%d", m.Control),
+		"-chardev", m.controlBackend(),
 		"-device", "isa-serial,chardev=control,index=1,iobase=0x2f8,irq=3",
 		"-device", debugExit,
 	)
 	args = append(args, m.virtio()...)
-	return args, nil
+	if m.GDB != 0 {
+		args = append(args, "-gdb", fmt.Sprintf("tcp:127.0.0.1:%d", m.GDB))
+	}
+	if m.Paused {
+		args = append(args, "-S")
+	}
+	return append(args, m.Extra...), nil
+}
+
+// controlBackend returns the other end of COM2.
+func (m Machine) controlBackend() string {
+	if m.Control == NoControl {
+		return "null,id=control"
+	}
+	return fmt.Sprintf("socket,id=control,fd=%d", m.Control)
 }
 
 // virtio returns the arguments for the machine's virtio devices, all of them
