@@ -3,6 +3,7 @@ package run
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -203,3 +204,14 @@ func (p *plan) check() error {
 
 // module returns the run configuration as the guest gets it.
 func (p *plan) module() ([]byte, error) { return json.Marshal(p.config) }
+
+// listeners returns where QEMU listens for the guest.
+func (p *plan) listeners() []netip.AddrPort {
+	var at []netip.AddrPort
+	for _, port := range p.ports {
+		if port.Proto == "tcp" {
+			at = append(at, netip.AddrPortFrom(port.IP, port.Host))
+		}
+	}
+	return at
+}

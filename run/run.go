@@ -111,11 +111,12 @@ func (p *plan) start(o Options, std Stdio) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	process, err := qemu.Start(p.machine, module, func(line string) {
+	trace := func(line string) {
 		if o.Trace {
 			fmt.Fprintf(std.Err, "%s\n", line)
 		}
-	})
+	}
+	process, err := qemu.Start(p.machine, module, trace)
 	if errors.Is(err, qemu.ErrMissing) {
 		return nil, inputError(err.Error(), "install the package "+qemu.Package+": sudo apt-get install "+qemu.Package)
 	}
@@ -130,6 +131,11 @@ func (p *plan) start(o Options, std Stdio) (*session, error) {
 	if s.started == nil {
 		s.started = func() {}
 	}
+	go func() {
+		if err := process.DeepenBacklog(p.listeners()); err != nil {
+			trace("kiln run: many connections at once to a published port may stall: " + err.Error())
+		}
+	}()
 	go s.control.read(process.Control)
 	go s.control.write(process.Control)
 	go s.copyOutput()
