@@ -257,3 +257,17 @@ func TestLinkLocalWithoutConfiguration(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestStaticDoesNotWait: IPv6 autoconfiguration goes on beside an IPv4 address
+// that is there already, and nothing waits for it.
+func TestStaticDoesNotWait(t *testing.T) {
+	n := newNode(t, net.Wanted, 2, Interface{
+		IPv4: Family{Mode: ModeStatic, Address: netip.MustParsePrefix("192.0.2.2/24")},
+		IPv6: Family{Mode: ModeAuto},
+	})
+	ended, cancel := context.WithCancel(context.Background())
+	cancel() // whatever would be waited for is too late
+	if err := n.WaitConfigured(ended); err != nil {
+		t.Errorf("WaitConfigured = %v, want nothing to wait for", err)
+	}
+}

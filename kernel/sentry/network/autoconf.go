@@ -45,7 +45,11 @@ func (s *Stack) configureIPv6(id tcpip.NICID, c Interface) error {
 	// An address that nobody assigned to us must be shown to be free
 	// (RFC 4862 §5.4).
 	dad.SetDADConfigurations(stack.DefaultDADConfigurations())
-	s.await(id, c.Name+" (IPv6 autoconfiguration)")
+	// It takes a second or more, for which a program that has an IPv4
+	// address, or will get one, need not wait.
+	if c.IPv4.Mode == ModeNone {
+		s.await(id, c.Name+" (IPv6 autoconfiguration)")
+	}
 	return nil
 }
 
