@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -26,6 +27,13 @@ type Options struct {
 
 	Files []string // more files and directories, placed where they are on the host
 	Add   []string // HOSTPATH[:GUESTPATH], files and directories
+
+	// Root is a folder on the host that is laid out as a root file system:
+	// what is in it is added at /. The program, libraries and interpreters
+	// are looked for there before the host has them. "" for none.
+	Root string
+	// Owners are files and directories that do not belong to root.
+	Owners []Owner
 
 	// LibraryDirs are folders on the host where libraries are looked for
 	// that are in none of the loader's: a sysroot's.
@@ -93,7 +101,7 @@ func (o *Options) complete() error {
 	main := o.Program
 	if o.Kernel != "" {
 		main = o.Kernel
-		if o.Program != "" || len(o.Files)+len(o.Add) > 0 {
+		if o.Program != "" || len(o.Files)+len(o.Add) > 0 || o.Root != "" {
 			return inputErrorf("", "a kernel program has no root file system: no program or files go with it")
 		}
 	}
@@ -217,6 +225,9 @@ func (b *baker) addAll(m *image.Manifest) error {
 	if err := b.root.addBase(hostname); err != nil {
 		return err
 	}
+	if err := b.addRoot(); err != nil {
+		return err
+	}
 	program, err := b.addProgram()
 	if err != nil {
 		return err
@@ -236,11 +247,22 @@ func (b *baker) addAll(m *image.Manifest) error {
 			return err
 		}
 	}
-	return b.addPending()
+	if err := b.addPending(); err != nil {
+		return err
+	}
+	return b.setOwners()
 }
 
 // addProgram adds the program, and returns its path in the image.
 func (b *baker) addProgram() (string, error) {
+	if p := b.options.Program; b.options.Root != "" && path.IsAbs(p) {
+		if e := b.root.lookup(p); e != nil && e.host != "" {
+			e.mode |= 0o111
+			o := object{host: e.host, guest: path.Clean(p), mode: e.mode, reason: reason{from: fromProgram}}
+			b.pending = append([]object{o}, b.pending...)
+			return o.guest, nil
+		}
+	}
 	abs, err := filepath.Abs(b.options.Program)
 	if err != nil {
 		return "", ioError(err)
@@ -302,7 +324,7 @@ func (b *baker) addNeedsOf(o object) error {
 			return err
 		}
 	}
-	if !o.tree {
+	if !o.tree && !b.inRoot(o.host) {
 		if err := b.addRuntime(o.host); err != nil {
 			return err
 		}

@@ -15,11 +15,15 @@ type loader struct {
 	dirs   []string // that it searches by itself
 	conf   []string // that the host's cache or the user adds; the image has no cache
 	path   string   // musl's file of directories, or ""
+
+	// inImage returns the host's file that the image has at a path, "" for
+	// none.
+	inImage func(guest string) string
 }
 
 // loaderFor returns what is known of a loader from its name.
 func (b *baker) loaderFor(interp string) *loader {
-	l := &loader{interp: interp, musl: strings.HasPrefix(path.Base(interp), "ld-musl-")}
+	l := &loader{interp: interp, musl: strings.HasPrefix(path.Base(interp), "ld-musl-"), inImage: b.root.hostFile}
 	if l.musl {
 		l.dirs, l.path = muslPath(interp)
 		return l
@@ -53,12 +57,18 @@ type found struct {
 // of linkages is given, the object itself last (ld.so(8)).
 func (l *loader) find(name string, chain []*linkage, env []string) (found, bool) {
 	if strings.Contains(name, "/") {
+		if host := l.inImage(name); path.IsAbs(name) && isLibrary(host) {
+			return found{host: host, guest: name}, true
+		}
 		return found{host: name, guest: name}, path.IsAbs(name) && isLibrary(name)
 	}
 	self := chain[len(chain)-1]
 	try := func(of *linkage, dirs []string) (found, bool) {
 		for _, d := range dirs {
 			host, guest := expand(d, of.host), expand(d, of.guest)
+			if in := l.inImage(path.Join(guest, name)); path.IsAbs(guest) && in != "" && isLibrary(in) {
+				return found{host: in, guest: path.Join(guest, name)}, true
+			}
 			if path.IsAbs(host) && isLibrary(path.Join(host, name)) {
 				return found{host: path.Join(host, name), guest: path.Join(guest, name)}, true
 			}
@@ -169,18 +179,20 @@ func (b *baker) addLoader(o object, interp string) (*loader, error) {
 	if ld := b.loaders[interp]; ld != nil {
 		return ld, nil
 	}
-	if !isLibrary(interp) {
-		return nil, inputErrorf(o.host, "needs the loader %s, which is not on this machine", interp)
-	}
-	if _, err := b.addHost(interp, reason{from: fromLibrary}); err != nil {
-		return nil, err
+	if !isLibrary(b.root.hostFile(interp)) {
+		if !isLibrary(interp) {
+			return nil, inputErrorf(o.host, "needs the loader %s, which is not on this machine", interp)
+		}
+		if _, err := b.addHost(interp, reason{from: fromLibrary}); err != nil {
+			return nil, err
+		}
 	}
 	ld := b.loaderFor(interp)
 	b.loaders[interp] = ld
 	if b.loader == nil {
 		b.loader = ld
 	}
-	if ld.path != "" {
+	if ld.path != "" && b.root.lookup(ld.path) == nil {
 		if _, err := b.addHost(ld.path, reason{from: fromLibrary}); err != nil {
 			return nil, err
 		}

@@ -134,7 +134,7 @@ func (b *baker) addDir(host, guest string, from origin, skip func(rel string) bo
 // that it leads to comes along, or the link would lead nowhere.
 func (b *baker) addTreeLink(top, host, guest string, from origin) error {
 	target, err := b.addLink(host, guest, from)
-	if err != nil || under(target, top) {
+	if err != nil || under(target, top) || b.inRoot(host) {
 		return err
 	}
 	if host != guest && !isAbsLink(host) {

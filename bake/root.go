@@ -32,15 +32,16 @@ var originNames = [...]string{"base", "runtime", "library", "program", "added"}
 
 // An entry is one file of the root file system.
 type entry struct {
-	mode  fs.FileMode // type and permissions
-	from  origin
-	host  string // regular file: where its content is, unless data has it
-	data  []byte
-	size  int64
-	mtime int64            // seconds since 1970
-	link  string           // target of a symbolic link
-	sum   string           // SHA-256, known once the content was read
-	build *buildnote.Build // of ELF files that say
+	mode     fs.FileMode // type and permissions
+	from     origin
+	host     string // regular file: where its content is, unless data has it
+	data     []byte
+	size     int64
+	mtime    int64 // seconds since 1970
+	uid, gid uint32
+	link     string           // target of a symbolic link
+	sum      string           // SHA-256, known once the content was read
+	build    *buildnote.Build // of ELF files that say
 }
 
 // A root is the root file system as it grows. Paths are absolute and clean
@@ -93,6 +94,14 @@ func (r *root) lookup(p string) *entry {
 		return nil
 	}
 	return r.entries[p]
+}
+
+// hostFile returns the host's file whose content p has, "" if there is none.
+func (r *root) hostFile(p string) string {
+	if e := r.lookup(p); e != nil {
+		return e.host
+	}
+	return ""
 }
 
 // put sets the entry at p, and makes its directories.
@@ -180,6 +189,9 @@ func (r *root) plan() (*erofs.Plan, error) {
 			err = t.Symlink(p, e.link)
 		default:
 			err = t.Create(p, e.mode, e.mtime, e.size, e.open)
+		}
+		if err == nil && e.uid|e.gid != 0 {
+			err = t.Chown(p, e.uid, e.gid)
 		}
 		if err != nil {
 			return nil, err

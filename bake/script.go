@@ -67,7 +67,7 @@ func (b *baker) addInterpreter(o object) error {
 		// env [-S] NAME …
 		words := strings.Fields(strings.TrimPrefix(arg, "-S"))
 		if len(words) > 0 && !strings.HasPrefix(words[0], "-") && !strings.Contains(words[0], "=") {
-			needs = append(needs, lookPath(words[0]))
+			needs = append(needs, b.lookPath(words[0]))
 		}
 	}
 	for _, p := range needs {
@@ -78,10 +78,16 @@ func (b *baker) addInterpreter(o object) error {
 	return nil
 }
 
-// lookPath returns where name is in programPath, or name itself.
-func lookPath(name string) string {
+// lookPath returns where name is in programPath, in the image or on the host,
+// or name itself.
+func (b *baker) lookPath(name string) string {
 	if strings.Contains(name, "/") {
 		return name
+	}
+	for _, d := range programPath {
+		if b.root.hostFile(path.Join(d, name)) != "" {
+			return path.Join(d, name)
+		}
 	}
 	for _, d := range programPath {
 		if st, err := os.Stat(path.Join(d, name)); err == nil && st.Mode().IsRegular() {

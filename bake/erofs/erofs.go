@@ -7,7 +7,7 @@
 //   - Regular files are flat plain: their data begins on a block boundary and
 //     is contiguous, so that a loaded image can be mapped in place.
 //   - Directories and symbolic links keep a short tail behind their inode.
-//   - Everything belongs to root. Times are 0 unless given.
+//   - Everything belongs to root, and times are 0, unless said otherwise.
 //   - Names are sorted: the same tree always gives the same bytes.
 //
 // Go modules that write EROFS exist, but put small files behind their inodes,
@@ -44,8 +44,9 @@ type Tree struct {
 type node struct {
 	name     string
 	mode     uint16 // st_mode
-	mtime    int64  // seconds
-	size     int64  // of data; of a directory: set by plan
+	uid, gid uint32
+	mtime    int64 // seconds
+	size     int64 // of data; of a directory: set by plan
 	content  Content
 	target   string // of a symbolic link
 	parent   *node  // the root's is the root
@@ -112,6 +113,22 @@ func (t *Tree) Symlink(p, target string) error {
 		return err
 	}
 	return dir.add(p, &node{name: name, mode: modeSymlink | 0777, target: target, size: int64(len(target))})
+}
+
+// Chown gives p, which exists, to a user and a group.
+func (t *Tree) Chown(p string, uid, gid uint32) error {
+	n := t.root
+	if p != "/" {
+		dir, name, err := t.parent(p)
+		if err != nil {
+			return err
+		}
+		if n = dir.children[name]; n == nil {
+			return fmt.Errorf("erofs: %s does not exist", p)
+		}
+	}
+	n.uid, n.gid = uid, gid
+	return nil
 }
 
 // parent returns the directory that p lies in, made if need be, and p's last

@@ -77,10 +77,10 @@ func (p *Plan) collect(n *node) {
 	}
 }
 
-// compact reports whether the 32-byte inode can hold n: it has no time, and 32
-// bits of size.
+// compact reports whether the 32-byte inode can hold n: it has no time, 32 bits
+// of size, and 16 of user and group.
 func (n *node) compact() bool {
-	return n.mtime == 0 && n.size <= math.MaxUint32 && n.links() <= math.MaxUint16
+	return n.mtime == 0 && n.uid <= math.MaxUint16 && n.gid <= math.MaxUint16 && n.size <= math.MaxUint32 && n.links() <= math.MaxUint16
 }
 
 func (n *node) inodeSize() int64 {

@@ -85,9 +85,13 @@ func (n *node) putInode(b []byte) {
 	if n.compact() {
 		le.PutUint16(b[6:], uint16(n.links()))
 		le.PutUint32(b[8:], uint32(n.size))
+		le.PutUint16(b[24:], uint16(n.uid))
+		le.PutUint16(b[26:], uint16(n.gid))
 	} else {
 		format |= formatExtended
 		le.PutUint64(b[8:], uint64(n.size))
+		le.PutUint32(b[24:], n.uid)
+		le.PutUint32(b[28:], n.gid)
 		le.PutUint64(b[32:], uint64(n.mtime))
 		le.PutUint32(b[44:], uint32(n.links()))
 	}

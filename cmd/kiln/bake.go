@@ -28,10 +28,12 @@ stored in the image as what kiln run uses unless told otherwise.`,
 func bakeFlags(fs *pflag.FlagSet) action {
 	var o bake.Options
 	var kernel bool
-	var addresses []string
+	var addresses, owners []string
 	fs.StringVarP(&o.Output, "output", "o", "", "the image to write (default PROGRAM.img)")
 	fs.StringVar(&o.Config, "config", bake.DefaultConfig, "kernel configuration; rumprun-bake list shows them")
 	fs.StringArrayVar(&o.Add, "add", nil, "add a file or directory, `HOSTPATH[:GUESTPATH]`")
+	fs.StringVar(&o.Root, "root", "", "add what is in `DIR`, a root file system; PROGRAM is looked for in it first")
+	fs.StringArrayVar(&owners, "owner", nil, "give a path of the image to a user, `GUESTPATH=UID[:GID]`, with all below it")
 	fs.StringArrayVarP(&o.Env, "env", "e", nil, "set a variable of the program's environment, `KEY=VALUE`")
 	fs.StringVar(&o.Cwd, "cwd", "", "the program's working directory (default /)")
 	fs.VarP((*megabytes)(&o.Memory), "memory", "M", fmt.Sprintf("memory of the machine (default %d)", run.DefaultMemory))
@@ -51,7 +53,7 @@ func bakeFlags(fs *pflag.FlagSet) action {
 			o.Output = filepath.Base(program) + ".img"
 		}
 		if kernel {
-			if len(files) > 0 || len(o.Add) > 0 {
+			if len(files) > 0 || len(o.Add) > 0 || o.Root != "" {
 				return 0, usageError{"a kernel program has no files", ""}
 			}
 			o.Kernel = program
@@ -60,6 +62,13 @@ func bakeFlags(fs *pflag.FlagSet) action {
 		}
 		if err := checkDefaults(&o, addresses); err != nil {
 			return 0, err
+		}
+		for _, text := range owners {
+			owner, err := bake.ParseOwner(text)
+			if err != nil {
+				return 0, err
+			}
+			o.Owners = append(o.Owners, owner)
 		}
 		return a.bake(o)
 	}
