@@ -1,0 +1,63 @@
+package ext4
+
+// A state says what a range of a file is.
+type state uint8
+
+const (
+	hole      state = iota
+	written         // has content
+	unwritten       // has blocks, but reads as zeros
+)
+
+// A mapping is a range of a file's logical blocks that are all holes, or are
+// in consecutive blocks of the device.
+type mapping struct {
+	start uint64 // logical block
+	count uint64 // blocks
+	nr    uint64 // first block on the device, unless a hole
+	state state
+}
+
+func (m mapping) end() uint64 { return m.start + m.count }
+
+// clip returns the part of m from logical block start on, of at most count.
+func (m mapping) clip(start, count uint64) mapping {
+	skip := start - m.start
+	m.start, m.count = start, min(m.count-skip, count)
+	if m.state != hole {
+		m.nr += skip
+	}
+	return m
+}
+
+// mapBlock returns the mapping at logical block lblk; it starts there and has
+// at most limit blocks.
+//
+// Context: n.mu held, or FS.mu.
+func (n *inode) mapBlock(lblk, limit uint64) (mapping, error) {
+	var m mapping
+	var err error
+	if n.extents {
+		m, err = n.mapExtent(lblk)
+	} else {
+		m, err = n.mapPointer(lblk, limit)
+	}
+	if err != nil {
+		return mapping{}, err
+	}
+	return m.clip(lblk, limit), nil
+}
+
+// maxBlocks returns how many logical blocks the inode can have.
+func (n *inode) maxBlocks() uint64 {
+	if n.extents {
+		return 1<<32 - 1
+	}
+	p := uint64(n.f.sb.blockSize / 4)
+	return min(directBlocks+p+p*p+p*p*p, 1<<32-1)
+}
+
+// blocksOf returns the number of blocks that size bytes take.
+func (f *FS) blocksOf(size int64) uint64 {
+	return (uint64(size) + uint64(f.sb.blockSize) - 1) / uint64(f.sb.blockSize)
+}
