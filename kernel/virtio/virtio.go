@@ -32,6 +32,7 @@ const (
 	DeviceBlock   DeviceID = 2
 	DeviceConsole DeviceID = 3
 	DeviceRNG     DeviceID = 4
+	Device9P      DeviceID = 9
 )
 
 func (id DeviceID) String() string {
@@ -44,6 +45,8 @@ func (id DeviceID) String() string {
 		return "virtio-blk"
 	case DeviceConsole:
 		return "virtio-console"
+	case Device9P:
+		return "virtio-9p"
 	case DeviceRNG:
 		return "virtio-rng"
 	}
