@@ -77,6 +77,18 @@ func Phys(p unsafe.Pointer) (PhysAddr, error) {
 	return PhysAddr(a), err
 }
 
+// PhysPages fills in the physical addresses of the pages that b lies in, one
+// each, and gives frames to those that have none yet. It fails with ENOMEM when
+// frames are down to what is kept back for the kernel.
+func PhysPages(b []byte, pages []PhysAddr) error {
+	if len(pages) == 0 {
+		return nil
+	}
+	va := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
+	_, err := hostcall("physical addresses", abi.SysPhysPages, va, uintptr(len(pages)), uintptr(unsafe.Pointer(&pages[0])), 0, 0)
+	return err
+}
+
 // MapMMIO maps device registers, uncached, for good.
 func MapMMIO(phys PhysAddr, length int) (unsafe.Pointer, error) {
 	va, err := hostcall("map device registers", abi.SysMMIOMap, uintptr(phys), uintptr(length), 0, 0, 0)

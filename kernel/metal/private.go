@@ -36,6 +36,8 @@ func privateCall(nr uint64, a1, a2, a3, a4, a5 uintptr) int64 {
 			return int64(phys)
 		}
 		return -eFAULT
+	case abi.SysPhysPages:
+		return physPages(a1, a2, a3)
 	case abi.SysMMIOMap:
 		if va := mapMMIO(uint64(a1), a2); va != 0 {
 			return int64(va)
@@ -59,6 +61,29 @@ func privateCall(nr uint64, a1, a2, a3, a4, a5 uintptr) int64 {
 		powerOff(int(a1))
 	case abi.SysMemInfo:
 		memInfo(at[abi.MemInfo](a1))
+	}
+	return 0
+}
+
+// physPages writes the physical address of each of count pages from va's on to
+// out, and brings in those that have no frame. out is touched by metal while it
+// fills pages, so that it may lie in one of them.
+func physPages(va, count, out uintptr) int64 {
+	for i := range count {
+		page := va&^(frame.Size-1) + i*frame.Size
+		phys, ok := tables.Translate(kernelRoot, page)
+		if !ok {
+			if frames.FreeFrames() <= userReserve {
+				return -eNOMEM
+			}
+			if int64(page) >= 0 || !kernelFault(page, true) {
+				return -eFAULT
+			}
+			if phys, ok = tables.Translate(kernelRoot, page); !ok {
+				return -eFAULT
+			}
+		}
+		*at[uint64](out + i*8) = phys
 	}
 	return 0
 }

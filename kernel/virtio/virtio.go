@@ -103,8 +103,19 @@ type Memory interface {
 	Free([]byte) error
 }
 
+// Mapper is a Memory whose devices reach all memory of the kernel program.
+type Mapper interface {
+	// Phys fills in the addresses of the pages that b lies in, one each, and
+	// makes sure that the pages are there. They stay where they are as long
+	// as b is in use. It fails with ENOMEM if there is no memory for them.
+	Phys(b []byte, pages []PhysAddr) error
+}
+
 // DMA is the machine's Memory.
 type DMA struct{}
+
+// Phys implements Mapper.
+func (DMA) Phys(b []byte, pages []PhysAddr) error { return machine.PhysPages(b, pages) }
 
 // Alloc allocates pages from the machine.
 func (DMA) Alloc(pages int) ([]byte, PhysAddr, error) { return machine.AllocDMA(pages) }

@@ -52,6 +52,10 @@ const (
 	// PowerOff(code): end the virtual machine; the program's exit status
 	// is code. Unlike exit_group, no code means that the kernel crashed.
 	SysPowerOff = 0x4b000013
+	// PhysPages(virtual address, pages, *[pages]uint64): the physical
+	// address of each page, which gets a frame if it has none. -ENOMEM if
+	// only the reserve is left, -EFAULT for what is not mapped.
+	SysPhysPages = 0x4b000014
 )
 
 // Files that metal serves to open(2).

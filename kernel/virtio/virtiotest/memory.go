@@ -17,7 +17,8 @@ import (
 // of one is noticed.
 type Memory struct {
 	mu     sync.Mutex
-	blocks []block // guarded by mu
+	blocks []block                   // guarded by mu
+	mapped map[virtio.PhysAddr]block // guarded by mu: by Phys, for good, by page
 	next   virtio.PhysAddr
 	// Limit is how many pages can be allocated at once; 0 means no limit.
 	Limit int
@@ -73,11 +74,44 @@ func (m *Memory) Allocated() int {
 func (m *Memory) At(addr virtio.PhysAddr, n int) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if b, ok := m.mapped[addr&^(machine.PageSize-1)]; ok && addr >= b.addr && n <= len(b.mem)-int(addr-b.addr) {
+		return b.mem[addr-b.addr:][:n:n]
+	}
 	for _, b := range m.blocks {
 		if addr >= b.addr && addr-b.addr <= virtio.PhysAddr(len(b.mem)) && n <= len(b.mem)-int(addr-b.addr) {
 			off := int(addr - b.addr)
 			return b.mem[off : off+n : off+n]
 		}
+	}
+	return nil
+}
+
+// Mapped is a Memory whose devices reach other memory, too.
+type Mapped struct{ *Memory }
+
+var _ virtio.Mapper = Mapped{}
+
+// Phys implements virtio.Mapper. Each page gets an address of its own, under
+// which only the part of it in b is there.
+func (m Mapped) Phys(b []byte, pages []virtio.PhysAddr) error {
+	offset := int(uintptr(unsafe.Pointer(unsafe.SliceData(b))) % machine.PageSize)
+	if want := (offset + len(b) + machine.PageSize - 1) / machine.PageSize; want != len(pages) {
+		return fmt.Errorf("%d bytes at %d in a page lie in %d pages, not in %d", len(b), offset, want, len(pages))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.next == 0 {
+		m.next = 1 << 32
+	}
+	if m.mapped == nil {
+		m.mapped = map[virtio.PhysAddr]block{}
+	}
+	for i := range pages {
+		n := min(len(b), machine.PageSize-offset)
+		m.mapped[m.next] = block{m.next + virtio.PhysAddr(offset), b[:n:n]}
+		pages[i] = m.next
+		m.next += 2 * machine.PageSize
+		b, offset = b[n:], 0
 	}
 	return nil
 }
