@@ -25,6 +25,10 @@ type Options struct {
 	Output  string // "" for the program's base name with ".img"
 	Config  string // "" for DefaultConfig
 
+	// Others are further programs. A run's configuration says which run;
+	// without one Program does.
+	Others []string
+
 	Files []string // more files and directories, placed where they are on the host
 	Add   []string // HOSTPATH[:GUESTPATH], files and directories
 
@@ -101,7 +105,7 @@ func (o *Options) complete() error {
 	main := o.Program
 	if o.Kernel != "" {
 		main = o.Kernel
-		if o.Program != "" || len(o.Files)+len(o.Add) > 0 || o.Root != "" {
+		if o.Program != "" || len(o.Others)+len(o.Files)+len(o.Add) > 0 || o.Root != "" {
 			return inputErrorf("", "a kernel program has no root file system: no program or files go with it")
 		}
 	}
@@ -228,11 +232,21 @@ func (b *baker) addAll(m *image.Manifest) error {
 	if err := b.addRoot(); err != nil {
 		return err
 	}
-	program, err := b.addProgram()
+	program, err := b.addProgram(b.options.Program)
 	if err != nil {
 		return err
 	}
 	m.Program, m.Args[0] = program, program
+	if len(b.options.Others) > 0 {
+		m.Programs = []string{program}
+	}
+	for _, other := range b.options.Others {
+		p, err := b.addProgram(other)
+		if err != nil {
+			return err
+		}
+		m.Programs = append(m.Programs, p)
+	}
 	for _, f := range b.options.Files {
 		abs, err := filepath.Abs(f)
 		if err != nil {
@@ -253,17 +267,17 @@ func (b *baker) addAll(m *image.Manifest) error {
 	return b.setOwners()
 }
 
-// addProgram adds the program, and returns its path in the image.
-func (b *baker) addProgram() (string, error) {
-	if p := b.options.Program; b.options.Root != "" && path.IsAbs(p) {
-		if e := b.root.lookup(p); e != nil && e.host != "" {
+// addProgram adds a program, and returns its path in the image.
+func (b *baker) addProgram(program string) (string, error) {
+	if b.options.Root != "" && path.IsAbs(program) {
+		if e := b.root.lookup(program); e != nil && e.host != "" {
 			e.mode |= 0o111
-			o := object{host: e.host, guest: path.Clean(p), mode: e.mode, reason: reason{from: fromProgram}}
+			o := object{host: e.host, guest: path.Clean(program), mode: e.mode, reason: reason{from: fromProgram}}
 			b.pending = append([]object{o}, b.pending...)
 			return o.guest, nil
 		}
 	}
-	abs, err := filepath.Abs(b.options.Program)
+	abs, err := filepath.Abs(program)
 	if err != nil {
 		return "", ioError(err)
 	}
@@ -272,12 +286,12 @@ func (b *baker) addProgram() (string, error) {
 		return "", ioError(err)
 	}
 	if !st.Mode().IsRegular() {
-		return "", inputErrorf(b.options.Program, "not a file")
+		return "", inputErrorf(program, "not a file")
 	}
 	if baked, err := image.IsImage(abs); err != nil {
 		return "", ioError(err)
 	} else if baked {
-		return "", inputErrorf(b.options.Program, "is an image already")
+		return "", inputErrorf(program, "is an image already")
 	}
 	if _, err := b.addHost(abs, reason{from: fromProgram}); err != nil {
 		return "", err

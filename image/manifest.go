@@ -16,6 +16,10 @@ type Manifest struct {
 	Config  string `json:"config"`  // the bake configuration, "hw_generic"
 	Program string `json:"program"` // path of the program in the guest
 
+	// Programs are the paths of all programs, Program first, of an image that
+	// was baked with several. Program runs unless RunConfig.Commands says which.
+	Programs []string `json:"programs,omitempty"`
+
 	Args     []string `json:"args"`               // argv; Args[0] is the program
 	Env      []string `json:"env,omitempty"`      // KEY=VALUE
 	Cwd      string   `json:"cwd,omitempty"`      // "/" if empty
@@ -66,14 +70,35 @@ type Mount struct {
 	Source   string `json:"source,omitempty"`   // the user's name for it, for messages
 }
 
+// Command is one program of those that a boot runs, one after the other.
+type Command struct {
+	Program string   `json:"program"` // path in the guest
+	Args    []string `json:"args"`    // argv
+	Mode    string   `json:"mode,omitempty"`
+}
+
+// The values of Command.Mode.
+const (
+	// ModeForeground: the next command is run once this has ended, with
+	// status 0. With another, the boot ends.
+	ModeForeground = ""
+	// ModeBackground: the next command is run at once. The boot does not end
+	// before this command does.
+	ModeBackground = "&"
+	// ModePipe: as ModeBackground, and what this command writes to its
+	// standard output is the next one's standard input.
+	ModePipe = "|"
+)
+
 // DefaultStopTimeout is RunConfig.StopTimeout's default, in milliseconds.
 const DefaultStopTimeout = 10_000
 
 // RunConfig is what `kiln run` passes to one boot, as the machine's initrd, in
 // JSON.
 type RunConfig struct {
-	Args        []string  `json:"args,omitempty"` // replace the manifest's from Args[1] on
-	Env         []string  `json:"env,omitempty"`  // in addition
+	Args        []string  `json:"args,omitempty"`     // replace the manifest's from Args[1] on
+	Commands    []Command `json:"commands,omitempty"` // run these instead of the manifest's program
+	Env         []string  `json:"env,omitempty"`      // in addition
 	Cwd         string    `json:"cwd,omitempty"`
 	Hostname    string    `json:"hostname,omitempty"`
 	Interactive bool      `json:"interactive,omitempty"` // the console is the program's terminal

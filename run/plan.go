@@ -44,6 +44,10 @@ type Options struct {
 	StopTimeout time.Duration // from a request to end to the kill
 	Trace       bool          // print QEMU's command line
 
+	Commands []image.Command // to run instead of the image's program and Args
+	Mounts   []image.Mount   // of disks, in addition to those that Disks name
+	Networks []image.Network // of interfaces, in place of the image's
+
 	GDB    int      // QEMU's gdb server listens at this port of localhost; 0: none
 	Paused bool     // the processor waits for gdb, or for QEMU's monitor
 	QEMU   []string // arguments of QEMU's, behind the others
@@ -96,11 +100,21 @@ func newPlan(o Options, h host, t terminal) (*plan, error) {
 			return nil, inputError(fmt.Sprintf("-e %s: not KEY=VALUE", e), "")
 		}
 	}
-	ifaces, ports, err := o.Network.resolve(o.Manifest.Network, o.Manifest.Ports)
+	networks := o.Manifest.Network
+	if len(o.Networks) > 0 {
+		networks = o.Networks
+	}
+	ifaces, ports, err := o.Network.resolve(networks, o.Manifest.Ports)
+	if err == nil {
+		err = checkNetworks(o.Networks, len(ifaces))
+	}
 	if err != nil {
 		return nil, err
 	}
 	disks, err := parseDisks(o.Disks)
+	if err == nil {
+		err = checkMounts(o.Mounts, len(disks))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +124,7 @@ func newPlan(o Options, h host, t terminal) (*plan, error) {
 			GDB: o.GDB, Paused: o.Paused, Extra: o.QEMU,
 		},
 		config: image.RunConfig{
-			Args: o.Args, Env: o.Env, Cwd: o.Cwd, Hostname: o.Hostname,
+			Args: o.Args, Commands: o.Commands, Env: o.Env, Cwd: o.Cwd, Hostname: o.Hostname,
 			Interactive: o.Interactive && t.present,
 			Stdin:       o.Interactive && !t.present,
 			Verbose:     o.Verbose, Processes: o.Processes,
@@ -141,6 +155,7 @@ func newPlan(o Options, h host, t terminal) (*plan, error) {
 			p.config.Mounts = append(p.config.Mounts, d.mount(i))
 		}
 	}
+	p.config.Mounts = append(p.config.Mounts, o.Mounts...)
 	return p, nil
 }
 

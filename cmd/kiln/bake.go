@@ -34,6 +34,7 @@ func bakeFlags(fs *pflag.FlagSet) action {
 	fs.StringArrayVar(&o.Add, "add", nil, "add a file or directory, `HOSTPATH[:GUESTPATH]`")
 	fs.StringVar(&o.Root, "root", "", "add what is in `DIR`, a root file system; PROGRAM is looked for in it first")
 	fs.StringArrayVar(&owners, "owner", nil, "give a path of the image to a user, `GUESTPATH=UID[:GID]`, with all below it")
+	fs.StringArrayVar(&o.Others, "program", nil, "another `PROGRAM`; kiln run --rumprun-config says which of several run")
 	fs.StringArrayVarP(&o.Env, "env", "e", nil, "set a variable of the program's environment, `KEY=VALUE`")
 	fs.StringVar(&o.Cwd, "cwd", "", "the program's working directory (default /)")
 	fs.VarP((*megabytes)(&o.Memory), "memory", "M", fmt.Sprintf("memory of the machine (default %d)", run.DefaultMemory))

@@ -87,8 +87,7 @@ func (a *app) guest(args []string) (int, error) {
 	a.stdout = console
 	var started error
 	c.Options.Started = func() { started = letGo(console) }
-	c.Options.Image = c.App
-	code, err := a.runIn(c.Options, c.Dir)
+	code, err := a.runGuest(c)
 	return code, errors.Join(err, started)
 }
 

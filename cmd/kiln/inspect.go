@@ -96,6 +96,9 @@ func inspectText(out io.Writer, img *image.Image) error {
 	}
 	m := img.Manifest
 	line("program", "%s", m.Program)
+	for _, p := range m.Programs[min(1, len(m.Programs)):] {
+		line("program", "%s", p)
+	}
 	line("arguments", "%q", m.Args)
 	if len(m.Env) > 0 {
 		line("environment", "%s", strings.Join(m.Env, " "))

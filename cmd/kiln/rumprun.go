@@ -29,9 +29,7 @@ func (a *app) rumprun(args []string) (int, error) {
 		_, err := io.WriteString(a.stdout, rumprun.Usage)
 		return 0, err
 	}
-	for _, note := range c.Notes {
-		fmt.Fprintf(a.stderr, "%s: %s\n", a.name, note)
-	}
+	a.note(c.Notes)
 	if c.Dump {
 		return a.rumprunDump(c)
 	}
@@ -48,8 +46,18 @@ func (a *app) rumprunGuest(c *rumprun.Command) (int, error) {
 		return 0, err
 	}
 	defer done()
+	return a.runGuest(c)
+}
+
+// runGuest runs the guest of c, whose folder exists.
+func (a *app) runGuest(c *rumprun.Command) (int, error) {
 	c.Options.Image = c.App
-	return a.runIn(c.Options, c.Dir)
+	o, done, err := a.openImage(c.Options, c.Config, c.Dir)
+	if err != nil {
+		return exitFailure, err
+	}
+	defer done()
+	return run.Run(o, a.stdio())
 }
 
 // makeDir makes the folder of -t and -T. done removes that of -t.
@@ -81,7 +89,7 @@ func (a *app) rumprunDump(c *rumprun.Command) (int, error) {
 	}
 	defer done()
 	c.Options.Image = c.App
-	o, cleanUp, err := a.openImage(c.Options, c.Dir)
+	o, cleanUp, err := a.openImage(c.Options, c.Config, c.Dir)
 	if err != nil {
 		return 0, err
 	}

@@ -8,16 +8,18 @@ import (
 	"kiln/bake"
 )
 
-const rumprunBakeUsage = "CONFIG OUTPUT PROGRAM | list | describe CONFIG"
+const rumprunBakeUsage = "CONFIG OUTPUT PROGRAM… | list | describe CONFIG"
 
 var rumprunBakeCommand = command{
 	name:  "rumprun-bake",
 	usage: rumprunBakeUsage,
 	short: "kiln bake with Rumprun's syntax",
 	long: `
-Bakes PROGRAM with the kernel configuration CONFIG into the image OUTPUT, as
-Rumprun's command of that name does. list shows the configurations, describe
-what is in one.`,
+Bakes PROGRAMs with the kernel configuration CONFIG into the image OUTPUT, as
+Rumprun's command of that name does. Of several, the first runs, unless the
+configuration of a run says otherwise (kiln run --rumprun-config, rumprun -c).
+
+list shows the kernel configurations, describe what is in one.`,
 	raw: (*app).rumprunBake,
 }
 
@@ -45,10 +47,10 @@ func (a *app) rumprunBake(args []string) (int, error) {
 	if _, err := bake.FindConfig(args[0]); err != nil {
 		return 0, err
 	}
-	if len(args) != 3 {
-		return usage(fmt.Sprintf("%d arguments, want 3", len(args)))
+	if len(args) < 3 {
+		return usage(fmt.Sprintf("%d arguments, want 3 or more", len(args)))
 	}
-	return a.bake(bake.Options{Config: args[0], Output: args[1], Program: args[2]})
+	return a.bake(bake.Options{Config: args[0], Output: args[1], Program: args[2], Others: args[3:]})
 }
 
 // listConfigs prints the bake configurations, a line each.

@@ -46,6 +46,7 @@ not answer.`,
 func runFlags(fs *pflag.FlagSet) action {
 	o := &run.Options{}
 	addRunFlags(fs, o)
+	config := fs.String("rumprun-config", "", "configuration in Rumprun's JSON, which also says which of several programs run: `FILE`")
 	return func(a *app, args []string, _ int) (int, error) {
 		// The accelerator may stand before the flags.
 		if len(args) > 0 && slices.Contains(run.Accelerators(), args[0]) {
@@ -73,7 +74,7 @@ func runFlags(fs *pflag.FlagSet) action {
 		if len(o.Args) > 0 && o.Args[0] == "--" {
 			o.Args = o.Args[1:]
 		}
-		return a.run(*o)
+		return a.run(*o, *config)
 	}
 }
 
@@ -97,14 +98,10 @@ func addRunFlags(fs *pflag.FlagSet, o *run.Options) {
 	fs.BoolVarP(&o.Trace, "verbose", "v", false, "print QEMU's command line")
 }
 
-// run runs the image or program o.Image.
-func (a *app) run(o run.Options) (int, error) {
-	return a.runIn(o, "")
-}
-
-// runIn is run with a folder for temporary files; "" for one of its own.
-func (a *app) runIn(o run.Options, dir string) (int, error) {
-	o, done, err := a.openImage(o, dir)
+// run runs the image or program o.Image. config is the path of a Rumprun
+// configuration, "" for none.
+func (a *app) run(o run.Options, config string) (int, error) {
+	o, done, err := a.openImage(o, config, "")
 	if err != nil {
 		return exitFailure, err
 	}
@@ -116,8 +113,9 @@ func (a *app) runIn(o run.Options, dir string) (int, error) {
 func (a *app) stdio() run.Stdio { return run.Stdio{In: a.stdin, Out: a.stdout, Err: a.stderr} }
 
 // openImage reads the image o.Image, or bakes the program of that name to one:
-// to a file in dir, or if that is "" to one that done removes.
-func (a *app) openImage(o run.Options, dir string) (_ run.Options, done func(), err error) {
+// to a file in dir, or if that is "" to one that done removes. config is the
+// path of a Rumprun configuration, "" for none.
+func (a *app) openImage(o run.Options, config, dir string) (_ run.Options, done func(), err error) {
 	done = func() {}
 	isImage, err := image.IsImage(o.Image)
 	if err != nil {
@@ -141,7 +139,22 @@ func (a *app) openImage(o run.Options, dir string) (_ run.Options, done func(), 
 		return o, nil, err
 	}
 	o.Manifest, o.ImageEnd = img.Manifest, img.Header.Image.End()
+	if config != "" {
+		notes, err := o.ReadRumprunConfig(config)
+		if err != nil {
+			done()
+			return o, nil, err
+		}
+		a.note(notes)
+	}
 	return o, done, nil
+}
+
+// note prints lines for the user.
+func (a *app) note(lines []string) {
+	for _, line := range lines {
+		fmt.Fprintf(a.stderr, "%s: %s\n", a.name, line)
+	}
 }
 
 // bakeTemporary bakes a program to a file in dir. A signal ends it, and leaves

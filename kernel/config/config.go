@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kiln/image"
+	"kiln/image/rumpconfig"
 	"kiln/kernel/machine"
 	"kiln/kernel/sentry"
 )
@@ -38,18 +39,36 @@ func Load() (sentry.Config, error) {
 		return sentry.Config{}, err
 	}
 	if b != nil {
-		if err := json.Unmarshal(b, &r); err != nil {
-			return sentry.Config{}, fmt.Errorf("run configuration: %w", err)
+		if r, err = readRunConfig(b, &m); err != nil {
+			return sentry.Config{}, err
 		}
 	}
 	return merge(m, r)
 }
 
+// readRunConfig reads the run configuration: Kiln's own, or Rumprun's, with
+// which an image can be started without kiln run.
+func readRunConfig(b []byte, m *image.Manifest) (r image.RunConfig, err error) {
+	if rumpconfig.Is(b) {
+		c, err := rumpconfig.Parse(b)
+		if err != nil {
+			return r, err
+		}
+		commands, err := c.Commands(m)
+		return image.RunConfig{
+			Commands: commands, Env: c.Env, Hostname: c.Hostname, Network: c.Networks, Mounts: c.Mounts,
+		}, err
+	}
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r, fmt.Errorf("run configuration: %w", err)
+	}
+	return r, nil
+}
+
 // merge returns the configuration for one run of an image.
 func merge(m image.Manifest, r image.RunConfig) (sentry.Config, error) {
 	c := sentry.Config{
-		Program:   m.Program,
-		Args:      m.Args,
+		Programs:  programs(m, r),
 		Env:       mergeEnv(m.Env, r.Env),
 		Cwd:       either(r.Cwd, m.Cwd),
 		Hostname:  either(r.Hostname, m.Hostname),
@@ -62,12 +81,6 @@ func merge(m image.Manifest, r image.RunConfig) (sentry.Config, error) {
 		Grace:     grace(r),
 		Mounts:    append(m.Mounts[:len(m.Mounts):len(m.Mounts)], r.Mounts...),
 	}
-	if len(c.Args) == 0 {
-		c.Args = []string{m.Program}
-	}
-	if len(r.Args) > 0 {
-		c.Args = append(c.Args[:1:1], r.Args...)
-	}
 	networks := m.Network
 	if len(r.Network) > 0 {
 		networks = r.Network
@@ -75,6 +88,25 @@ func merge(m image.Manifest, r image.RunConfig) (sentry.Config, error) {
 	var err error
 	c.Interfaces, err = interfaces(networks)
 	return c, err
+}
+
+// programs returns what to run.
+func programs(m image.Manifest, r image.RunConfig) []sentry.Program {
+	if len(r.Commands) > 0 {
+		var all []sentry.Program
+		for _, c := range r.Commands {
+			all = append(all, sentry.Program{Path: c.Program, Args: c.Args, Mode: c.Mode})
+		}
+		return all
+	}
+	args := m.Args
+	if len(args) == 0 {
+		args = []string{m.Program}
+	}
+	if len(r.Args) > 0 {
+		args = append(args[:1:1], r.Args...)
+	}
+	return []sentry.Program{{Path: m.Program, Args: args}}
 }
 
 // either returns a unless it is empty, then b.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kiln/image"
+	"kiln/kernel/sentry"
 	"kiln/kernel/sentry/network"
 )
 
@@ -30,8 +31,42 @@ func TestMerge(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
 		}
-		if !reflect.DeepEqual(c.Args, tt.args) || !reflect.DeepEqual(c.Env, tt.env) || c.Cwd != tt.cwd || c.Program != "/bin/p" {
-			t.Errorf("%s: %s %q %q in %q, want /bin/p %q %q in %q", tt.name, c.Program, c.Args, c.Env, c.Cwd, tt.args, tt.env, tt.cwd)
+		programs := []sentry.Program{{Path: "/bin/p", Args: tt.args}}
+		if !reflect.DeepEqual(c.Programs, programs) || !reflect.DeepEqual(c.Env, tt.env) || c.Cwd != tt.cwd {
+			t.Errorf("%s: %+v %q in %q, want %+v %q in %q", tt.name, c.Programs, c.Env, c.Cwd, programs, tt.env, tt.cwd)
+		}
+	}
+}
+
+// TestCommands: a run's commands take the place of the image's program.
+func TestCommands(t *testing.T) {
+	m := image.Manifest{Program: "/bin/p", Programs: []string{"/bin/p", "/bin/q"}, Args: []string{"p", "a"}}
+	c, err := merge(m, image.RunConfig{Args: []string{"ignored"}, Commands: []image.Command{
+		{Program: "/bin/q", Args: []string{"q", "x"}, Mode: image.ModePipe}, {Program: "/bin/p", Args: []string{"p"}},
+	}})
+	want := []sentry.Program{{Path: "/bin/q", Args: []string{"q", "x"}, Mode: "|"}, {Path: "/bin/p", Args: []string{"p"}}}
+	if err != nil || !reflect.DeepEqual(c.Programs, want) {
+		t.Errorf("programs = %+v, %v, want %+v", c.Programs, err, want)
+	}
+}
+
+func TestReadRunConfig(t *testing.T) {
+	m := &image.Manifest{Program: "/bin/p", Programs: []string{"/bin/p", "/bin/q"}}
+	for _, tt := range []struct {
+		in   string
+		want image.RunConfig
+	}{
+		{`{"args":["x"],"env":["A=b"],"stdin":true}`, image.RunConfig{Args: []string{"x"}, Env: []string{"A=b"}, Stdin: true}},
+		{`{"rc":[{"bin":"q","args":["x"]}],"env":{"A":"b"},"hostname":"h"}`, image.RunConfig{
+			Commands: []image.Command{{Program: "/bin/q", Args: []string{"q", "x"}}}, Env: []string{"A=b"}, Hostname: "h"}},
+	} {
+		if got, err := readRunConfig([]byte(tt.in), m); err != nil || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("readRunConfig(%s) = %+v, %v, want %+v", tt.in, got, err, tt.want)
+		}
+	}
+	for _, in := range []string{`{"rc":1}`, `{"args":1}`, `x`, `{"rc":[{"bin":"a"},{"bin":"b"},{"bin":"c"}]}`} {
+		if got, err := readRunConfig([]byte(in), m); err == nil {
+			t.Errorf("readRunConfig(%s) = %+v, want an error", in, got)
 		}
 	}
 }

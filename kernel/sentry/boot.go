@@ -20,7 +20,7 @@ import (
 	"kiln/kernel/sentry/platform"
 )
 
-// Sentry is the running Sentry with its one image.
+// Sentry is the running Sentry with its image.
 type Sentry struct {
 	config   Config
 	kernel   *kernel.Kernel
@@ -31,6 +31,7 @@ type Sentry struct {
 	networks *networks
 	memory   *memoryKiller
 	console  console
+	running  processes // the programs, while they run
 }
 
 // Boot brings the Sentry up as far as a mounted root file system. It takes

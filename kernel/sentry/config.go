@@ -1,5 +1,5 @@
-// Package sentry boots gVisor's Sentry on the machine and runs one Linux
-// program, the image's, as its init process.
+// Package sentry boots gVisor's Sentry on the machine and runs the image's
+// Linux program as its init process, or several programs after one another.
 //
 // The order of boot is Boot's body. Run starts the program and returns how it
 // ended; the program's end is the machine's.
@@ -19,8 +19,7 @@ import (
 
 // Config is what to run, and how.
 type Config struct {
-	Program  string   // its path; if empty, Args[0], through PATH unless it has a slash
-	Args     []string // argv
+	Programs []Program
 	Env      []string // KEY=VALUE
 	Cwd      string   // "/" if empty
 	Hostname string   // "kiln" if empty
@@ -57,6 +56,13 @@ type Config struct {
 	// Poll makes goroutines runnable whose descriptors are ready, see
 	// platform.Hooks.
 	Poll func()
+}
+
+// Program is a program to run.
+type Program struct {
+	Path string   // if empty, Args[0], through PATH unless it has a slash
+	Args []string // argv
+	Mode string   // image.ModeForeground, ModeBackground or ModePipe
 }
 
 // Exit is how the program ended.

@@ -10,6 +10,7 @@ import (
 	"gvisor.dev/gvisor/pkg/context"
 	"gvisor.dev/gvisor/pkg/sentry/fsimpl/host"
 	"gvisor.dev/gvisor/pkg/sentry/fsimpl/pipefs"
+	"gvisor.dev/gvisor/pkg/sentry/kernel"
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
 )
 
@@ -23,7 +24,10 @@ import (
 // control and Ctrl-C, all gVisor's own; goroutines copy between its master
 // and metal's descriptors.
 type console interface {
-	files() [3]*vfs.FileDescription // each with a reference for the caller
+	// files returns descriptors 0 to 2 for process tg, each with a reference
+	// for the caller. A terminal becomes the controlling one of what runs in
+	// the foreground.
+	files(tg *kernel.ThreadGroup, foreground bool) ([3]*vfs.FileDescription, error)
 
 	start()                   // begin to copy
 	drain()                   // all output has left when it returns
@@ -31,7 +35,7 @@ type console interface {
 	endInput()                // input ends here
 }
 
-// openConsole makes the console that the configuration asks for. ctx is the
+// openConsole makes the console that the configuration asks for. ctx is a
 // context of init.
 func (s *Sentry) openConsole(ctx context.Context) (console, error) {
 	if s.config.Terminal {
@@ -88,9 +92,15 @@ func (s *Sentry) importOutput(ctx context.Context, fd int) (*vfs.FileDescription
 	return file, nil
 }
 
-func (c *plainConsole) files() [3]*vfs.FileDescription { return c.std }
-func (c *plainConsole) drain()                         {}
-func (c *plainConsole) resize(rows, cols uint16)       {}
+func (c *plainConsole) files(*kernel.ThreadGroup, bool) ([3]*vfs.FileDescription, error) {
+	for _, file := range c.std {
+		file.IncRef()
+	}
+	return c.std, nil
+}
+
+func (c *plainConsole) drain()                   {}
+func (c *plainConsole) resize(rows, cols uint16) {}
 
 func (c *plainConsole) start() {
 	if c.pump != nil {

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/abi/linux"
-	"gvisor.dev/gvisor/pkg/sentry/kernel"
 
 	"kiln/kernel/notice"
 )
@@ -17,7 +16,7 @@ import (
 // request is one line of JSON from the host. Exactly one field is set.
 type request struct {
 	Shutdown bool     `json:"shutdown"` // end the program: SIGTERM, later SIGKILL
-	Signal   string   `json:"signal"`   // a signal for init, without "SIG"
+	Signal   string   `json:"signal"`   // a signal for what runs, without "SIG"
 	Winsize  []uint16 `json:"winsize"`  // rows, columns of the terminal
 	EOF      bool     `json:"eof"`      // standard input ends here
 }
@@ -55,13 +54,13 @@ func signalNumber(name string) linux.Signal {
 }
 
 // serveControl carries out the host's requests until the channel ends.
-func (s *Sentry) serveControl(control io.Reader, init *kernel.ThreadGroup) {
+func (s *Sentry) serveControl(control io.Reader) {
 	lines := bufio.NewScanner(control)
 	lines.Buffer(nil, maxRequest)
 	for lines.Scan() {
 		r, err := parseRequest(lines.Bytes())
 		if err == nil {
-			err = s.carryOut(r, init)
+			err = s.carryOut(r)
 		}
 		if err != nil {
 			notice.Printf("control request: %v", err)
@@ -73,10 +72,10 @@ func (s *Sentry) serveControl(control io.Reader, init *kernel.ThreadGroup) {
 }
 
 // carryOut does what r asks.
-func (s *Sentry) carryOut(r request, init *kernel.ThreadGroup) error {
+func (s *Sentry) carryOut(r request) error {
 	switch {
 	case r.Shutdown:
-		return s.shutdown(init)
+		return s.shutdown()
 	case r.Winsize != nil:
 		s.console.resize(r.Winsize[0], r.Winsize[1])
 		return nil
@@ -84,6 +83,6 @@ func (s *Sentry) carryOut(r request, init *kernel.ThreadGroup) error {
 		s.console.endInput()
 		return nil
 	default:
-		return s.signal(init, signalNumber(r.Signal))
+		return s.signal(signalNumber(r.Signal))
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/kernel"
 	"gvisor.dev/gvisor/pkg/sentry/kernel/auth"
 	"gvisor.dev/gvisor/pkg/sentry/limits"
+	"gvisor.dev/gvisor/pkg/sentry/vfs"
 )
 
 // initCredentials are root's. RLIMIT_NPROC does not bind who has
@@ -71,18 +72,19 @@ func hasVariable(env []string, name string) bool {
 	return false
 }
 
-// createInit loads the program as process 1. It does not run yet.
-func (s *Sentry) createInit() (*kernel.ThreadGroup, error) {
-	if len(s.config.Args) == 0 {
-		return nil, fmt.Errorf("the image names no program")
+// createProcess loads p as a new process. It does not run yet, and has no
+// descriptors. The caller starts it, and gives back the table.
+func (s *Sentry) createProcess(p Program) (*kernel.ThreadGroup, *kernel.FDTable, error) {
+	if len(p.Args) == 0 {
+		return nil, nil, fmt.Errorf("the image names no program")
 	}
 	ls, err := initLimits(s.config.Processes)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	args := kernel.CreateProcessArgs{
-		Filename:             s.config.Program,
-		Argv:                 s.config.Args,
+		Filename:             p.Path,
+		Argv:                 p.Args,
 		Envv:                 environment(s.config.Env, s.config.Terminal),
 		WorkingDirectory:     s.config.Cwd,
 		Credentials:          s.creds,
@@ -97,30 +99,45 @@ func (s *Sentry) createInit() (*kernel.ThreadGroup, error) {
 	}
 	ctx := args.NewContext(s.kernel)
 	if args.Filename, err = user.ResolveExecutablePath(ctx, &args); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	args.FDTable = s.kernel.NewFDTable()
-	defer args.FDTable.DecRef(ctx)
 	s.mns.IncRef() // CreateProcess takes one
-	init, _, err := s.kernel.CreateProcess(args)
+	tg, _, err := s.kernel.CreateProcess(args)
 	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", args.Filename, err)
+		args.FDTable.DecRef(ctx)
+		return nil, nil, fmt.Errorf("start %s: %w", args.Filename, err)
 	}
-	return init, s.connectConsole(init.Leader().AsyncContext(), args.FDTable)
+	return tg, args.FDTable, nil
 }
 
-// connectConsole makes the console descriptors 0 to 2 of init. ctx is init's:
-// whoever opens a terminal gets it as controlling terminal.
-func (s *Sentry) connectConsole(ctx context.Context, table *kernel.FDTable) error {
-	var err error
-	if s.console, err = s.openConsole(ctx); err != nil {
-		return fmt.Errorf("console: %w", err)
-	}
-	for fd, file := range s.console.files() {
+// setFiles makes files descriptors 0 to 2 of a process, and takes their
+// references over.
+func setFiles(ctx context.Context, table *kernel.FDTable, files [3]*vfs.FileDescription) error {
+	for fd, file := range files {
 		defer file.DecRef(ctx) // the table has its own
 		if _, err := table.NewFDAt(ctx, int32(fd), file, kernel.FDFlags{}); err != nil {
 			return fmt.Errorf("descriptor %d: %w", fd, err)
 		}
 	}
 	return nil
+}
+
+// createInit loads the only program as process 1, on the console. It does not
+// run yet.
+func (s *Sentry) createInit(p Program) (*kernel.ThreadGroup, error) {
+	init, table, err := s.createProcess(p)
+	if err != nil {
+		return nil, err
+	}
+	ctx := init.Leader().AsyncContext()
+	defer table.DecRef(ctx)
+	if s.console, err = s.openConsole(ctx); err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	files, err := s.console.files(init, true)
+	if err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	return init, setFiles(ctx, table, files)
 }

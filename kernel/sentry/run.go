@@ -1,21 +1,31 @@
 package sentry
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/abi/linux"
+	"gvisor.dev/gvisor/pkg/errors/linuxerr"
 	"gvisor.dev/gvisor/pkg/sentry/kernel"
 
+	"kiln/kernel/notice"
 	"kiln/kernel/sentry/platform"
 )
 
-// Run starts the program and waits for init to end. Requests of the host come
-// in, and nothing is written, through control, which may be nil.
+// Run starts the program and waits for it to end, or runs several one after
+// the other. Requests of the host come in, and nothing is written, through
+// control, which may be nil.
 func (s *Sentry) Run(control io.Reader) (Exit, error) {
-	init, err := s.createInit()
+	if len(s.config.Programs) > 1 {
+		return s.runSequence(control)
+	}
+	if len(s.config.Programs) == 0 {
+		return Exit{}, errors.New("the image names no program")
+	}
+	init, err := s.createInit(s.config.Programs[0])
 	if err != nil {
 		return Exit{}, err
 	}
@@ -26,22 +36,28 @@ func (s *Sentry) Run(control io.Reader) (Exit, error) {
 		return Exit{}, err
 	}
 	s.console.start()
+	s.running.add(init)
 	if control != nil {
-		go s.serveControl(control, init)
+		go s.serveControl(control)
 	}
 	init.WaitExited()
 	s.console.drain()
-	return describeExit(init.ExitStatus(), s.faultOf(init)), nil
+	return s.exitOf(init), nil
 }
 
-// faultOf returns the exception that init died of, or nil.
-func (s *Sentry) faultOf(init *kernel.ThreadGroup) *platform.Fault {
+// exitOf says how process tg, which has ended, did so.
+func (s *Sentry) exitOf(tg *kernel.ThreadGroup) Exit {
+	return describeExit(tg.ExitStatus(), s.faultOf(tg))
+}
+
+// faultOf returns the exception that process tg died of, or nil.
+func (s *Sentry) faultOf(tg *kernel.ThreadGroup) *platform.Fault {
 	f := s.platform.LastFault()
 	if f == nil {
 		return nil
 	}
 	t := kernel.TaskFromContext(f.Ctx)
-	if t == nil || t.ThreadGroup() != init {
+	if t == nil || t.ThreadGroup() != tg {
 		return nil
 	}
 	return f
@@ -72,23 +88,33 @@ func signalName(sig linux.Signal) string {
 	return fmt.Sprintf("signal %d", int(sig))
 }
 
-// signal sends sig to init as from the kernel.
-func (s *Sentry) signal(init *kernel.ThreadGroup, sig linux.Signal) error {
-	return s.kernel.SendExternalSignalThreadGroup(init, &linux.SignalInfo{
-		Signo: int32(sig),
-		Code:  linux.SI_KERNEL,
-	})
+// signal sends sig to what runs, as from the kernel.
+func (s *Sentry) signal(sig linux.Signal) error {
+	var errs []error
+	for _, tg := range s.running.list() {
+		err := s.kernel.SendExternalSignalThreadGroup(tg, &linux.SignalInfo{
+			Signo: int32(sig),
+			Code:  linux.SI_KERNEL,
+		})
+		if !linuxerr.Equals(linuxerr.ESRCH, err) { // else it has just ended
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
-// shutdown asks init to end, and after the grace period makes it.
-func (s *Sentry) shutdown(init *kernel.ThreadGroup) error {
-	if err := s.signal(init, linux.SIGTERM); err != nil {
+// shutdown asks what runs to end, and after the grace period makes it. Nothing
+// more is started.
+func (s *Sentry) shutdown() error {
+	s.running.end()
+	if err := s.signal(linux.SIGTERM); err != nil {
 		return err
 	}
 	time.AfterFunc(s.config.Grace, func() {
-		// Run returns before this if SIGTERM was enough. A failure means
-		// that init has just gone.
-		_ = s.signal(init, linux.SIGKILL)
+		// Run returns before this if SIGTERM was enough.
+		if err := s.signal(linux.SIGKILL); err != nil {
+			notice.Printf("killing what did not end: %v", err)
+		}
 	})
 	return nil
 }

@@ -18,30 +18,27 @@ const endOfTransmission = 'D' - '@'
 // terminal is the console with a pseudoterminal.
 type terminal struct {
 	ctx     context.Context // of the kernel
+	sentry  *Sentry
 	master  *vfs.FileDescription
-	replica *vfs.FileDescription // the program's end; this reference keeps it open
+	replica *vfs.FileDescription // keeps the programs' end open
 	pty     *pty
 
 	ended   chan struct{} // closed when the program has
 	drained chan struct{} // closed when its output has left
 }
 
-// openTerminal makes the first pseudoterminal of /dev/pts the console.
+// replicaPath is the programs' end: nothing has run when openTerminal opens
+// the master, so this is number 0.
+const replicaPath = "/dev/pts/0"
+
+// openTerminal makes the first pseudoterminal of /dev/pts the console. ctx is
+// a context of init.
 func (s *Sentry) openTerminal(ctx context.Context) (*terminal, error) {
-	open := func(path string) (*vfs.FileDescription, error) {
-		fd, err := s.mounts.vfs.OpenAt(ctx, s.creds, s.mounts.at(path), &vfs.OpenOptions{Flags: linux.O_RDWR})
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		return fd, nil
-	}
-	master, err := open("/dev/pts/ptmx")
+	master, err := s.open(ctx, "/dev/pts/ptmx", linux.O_RDWR)
 	if err != nil {
 		return nil, err
 	}
-	// Nothing else has run, so this is number 0. To open it makes it init's
-	// controlling terminal, for init leads a session without one.
-	replica, err := open("/dev/pts/0")
+	replica, err := s.open(ctx, replicaPath, linux.O_RDWR|linux.O_NOCTTY)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +47,7 @@ func (s *Sentry) openTerminal(ctx context.Context) (*terminal, error) {
 		return nil, err
 	}
 	t := &terminal{
-		ctx: s.kernel.SupervisorContext(), master: master, replica: replica, pty: p,
+		ctx: s.kernel.SupervisorContext(), sentry: s, master: master, replica: replica, pty: p,
 		ended: make(chan struct{}), drained: make(chan struct{}),
 	}
 	if s.config.Rows != 0 && s.config.Cols != 0 {
@@ -59,11 +56,30 @@ func (s *Sentry) openTerminal(ctx context.Context) (*terminal, error) {
 	return t, nil
 }
 
-func (t *terminal) files() [3]*vfs.FileDescription {
-	for range 3 {
-		t.replica.IncRef()
+// open opens a file for init.
+func (s *Sentry) open(ctx context.Context, path string, flags uint32) (*vfs.FileDescription, error) {
+	fd, err := s.mounts.vfs.OpenAt(ctx, s.creds, s.mounts.at(path), &vfs.OpenOptions{Flags: flags})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return [3]*vfs.FileDescription{t.replica, t.replica, t.replica}
+	return fd, nil
+}
+
+func (t *terminal) files(tg *kernel.ThreadGroup, foreground bool) (files [3]*vfs.FileDescription, err error) {
+	replica, err := t.sentry.open(tg.Leader().AsyncContext(), replicaPath, linux.O_RDWR|linux.O_NOCTTY)
+	if err != nil {
+		return files, err
+	}
+	if foreground {
+		// From a program before this one, if that left it behind.
+		if err := tg.SetControllingTTY(t.ctx, t.pty.tty, true /* steal */, true /* readable */); err != nil {
+			replica.DecRef(t.ctx)
+			return files, fmt.Errorf("controlling terminal: %w", err)
+		}
+	}
+	replica.IncRef()
+	replica.IncRef()
+	return [3]*vfs.FileDescription{replica, replica, replica}, nil
 }
 
 func (t *terminal) start() {

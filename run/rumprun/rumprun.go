@@ -28,6 +28,7 @@ PLATFORM is one of
    -T   the same, and keep it
 
 GUEST OPTIONS:
+   -c FILE                configuration in Rumprun's JSON
    -b FILE[,MOUNTPOINT]   block device, with its file system mounted there
    -d                     without effect: a guest that powers off is gone
    -D PORT                gdb server at this port of localhost
@@ -48,7 +49,7 @@ APP is what rumprun-bake made, or a program, which is then baked first.
 // The options before and behind the platform, as getopt(3) has them.
 const (
 	scriptOptions = "hDSt:T:"
-	guestOptions  = "b:dD:e:g:iI:M:n:N:pW:"
+	guestOptions  = "b:c:dD:e:g:iI:M:n:N:pW:"
 )
 
 // The platforms.
@@ -76,6 +77,7 @@ type Command struct {
 	// background.
 	Options run.Options
 	App     string   // path of an image or program
+	Config  string   // path of a Rumprun configuration, "" for none
 	Notes   []string // lines for the user
 }
 
@@ -150,6 +152,8 @@ func (c *Command) option(o option) error {
 	switch o.letter {
 	case 'b':
 		r.Disks = append(r.Disks, arg)
+	case 'c':
+		c.Config = arg
 	case 'd':
 		c.Notes = append(c.Notes, "-d has no effect: a guest that powers off is gone")
 	case 'D':

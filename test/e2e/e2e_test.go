@@ -5,7 +5,7 @@
 //	kiln ARGS…     run kiln under a time limit; like exec, ! expects failure
 //	status N       the exit status of the last kiln command was N
 //
-// and the variables $SRC (test/programs/src), $EXAMPLES, $KILN, and $PYTHONLIB
+// and the variables $SRC (test/programs/src), $EXAMPLES, $KILN, $KILNDIR, and $PYTHONLIB
 // (the library folder of the distribution's python3).
 package e2e_test
 
@@ -63,6 +63,7 @@ func TestScripts(t *testing.T) {
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("KILN", kiln)
+			env.Setenv("KILNDIR", filepath.Dir(kiln))
 			env.Setenv("KILN_ACCEL", *accel)
 			env.Setenv("SRC", filepath.Join(root, "test/programs/src"))
 			env.Setenv("EXAMPLES", filepath.Join(root, "examples"))
