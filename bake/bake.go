@@ -39,6 +39,11 @@ type Options struct {
 	// Owners are files and directories that do not belong to root.
 	Owners []Owner
 
+	// LibraryRoot is a folder like Root of which only what is needed is
+	// taken: libraries and loaders. It comes after Root, and before the
+	// host. "" for none.
+	LibraryRoot string
+
 	// LibraryDirs are folders on the host where libraries are looked for
 	// that are in none of the loader's: a sysroot's.
 	LibraryDirs []string

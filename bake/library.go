@@ -16,14 +16,14 @@ type loader struct {
 	conf   []string // that the host's cache or the user adds; the image has no cache
 	path   string   // musl's file of directories, or ""
 
-	// inImage returns the host's file that the image has at a path, "" for
-	// none.
+	// inImage returns the host's file that the image has, or could have, at
+	// a path; "" for none.
 	inImage func(guest string) string
 }
 
 // loaderFor returns what is known of a loader from its name.
 func (b *baker) loaderFor(interp string) *loader {
-	l := &loader{interp: interp, musl: strings.HasPrefix(path.Base(interp), "ld-musl-"), inImage: b.root.hostFile}
+	l := &loader{interp: interp, musl: strings.HasPrefix(path.Base(interp), "ld-musl-"), inImage: b.hostFile}
 	if l.musl {
 		l.dirs, l.path = muslPath(interp)
 		return l
@@ -179,13 +179,8 @@ func (b *baker) addLoader(o object, interp string) (*loader, error) {
 	if ld := b.loaders[interp]; ld != nil {
 		return ld, nil
 	}
-	if !isLibrary(b.root.hostFile(interp)) {
-		if !isLibrary(interp) {
-			return nil, inputErrorf(o.host, "needs the loader %s, which is not on this machine", interp)
-		}
-		if _, err := b.addHost(interp, reason{from: fromLibrary}); err != nil {
-			return nil, err
-		}
+	if err := b.addInterp(o, interp); err != nil {
+		return nil, err
 	}
 	ld := b.loaderFor(interp)
 	b.loaders[interp] = ld
@@ -206,6 +201,20 @@ func (b *baker) addLoader(o object, interp string) (*loader, error) {
 		return ld, b.addLibrary(f, ld, reason{from: fromLibrary, parents: self})
 	}
 	return ld, nil
+}
+
+// addInterp adds the loader's own file.
+func (b *baker) addInterp(o object, interp string) error {
+	switch host := b.hostFile(interp); {
+	case b.root.hostFile(interp) != "" && isLibrary(host):
+		return nil
+	case isLibrary(host):
+		return b.addLibrary(found{host: host, guest: interp}, nil, reason{from: fromLibrary})
+	case isLibrary(interp):
+		_, err := b.addHost(interp, reason{from: fromLibrary})
+		return err
+	}
+	return inputErrorf(o.host, "needs the loader %s, which is not on this machine", interp)
 }
 
 // addLibrary adds a library where the loader finds it.

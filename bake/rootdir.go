@@ -1,6 +1,8 @@
 package bake
 
 import (
+	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"strconv"
@@ -67,3 +69,47 @@ func (b *baker) addRoot() error {
 // inRoot reports whether a file is in the folder of Options.Root, which is
 // complete in itself.
 func (b *baker) inRoot(host string) bool { return b.options.Root != "" && under(host, b.options.Root) }
+
+// hostFile returns the host's file that the image has at p, or that
+// Options.LibraryRoot would put there; "" if there is none.
+func (b *baker) hostFile(p string) string {
+	if host := b.root.hostFile(p); host != "" || b.options.LibraryRoot == "" {
+		return host
+	}
+	return b.inLibraryRoot(p)
+}
+
+// inLibraryRoot follows p in Options.LibraryRoot, whose links lead to places
+// in it.
+func (b *baker) inLibraryRoot(p string) string {
+	done, todo := "/", strings.Split(strings.Trim(path.Clean(p), "/"), "/")
+	for links := 0; len(todo) > 0; {
+		next := path.Join(done, todo[0])
+		todo = todo[1:]
+		host := filepath.Join(b.options.LibraryRoot, next)
+		st, err := os.Lstat(host)
+		if err != nil {
+			// Old packages put into /lib what others look for in
+			// /usr/lib, and vice versa: the two are one.
+			if moved, ok := strings.CutPrefix(next, "/lib"); ok && links < maxLinks {
+				links++
+				done, todo = "/", append(strings.Split(strings.Trim("/usr/lib"+moved, "/"), "/"), todo...)
+				continue
+			}
+			return ""
+		}
+		if st.Mode()&fs.ModeSymlink == 0 {
+			done = next
+			continue
+		}
+		link, err := os.Readlink(host)
+		if links++; links > maxLinks || err != nil {
+			return ""
+		}
+		if path.IsAbs(link) {
+			done = "/"
+		}
+		todo = append(strings.Split(strings.Trim(link, "/"), "/"), todo...)
+	}
+	return filepath.Join(b.options.LibraryRoot, done)
+}

@@ -26,6 +26,9 @@ in an image, it prints how Kiln's compiler built it.`,
 			if len(args) != 1 {
 				return 0, usageError{fmt.Sprintf("%d images are named, want 1", len(args)), "kiln inspect IMAGE"}
 			}
+			if built := a.packageImage(args[0]); built != "" {
+				args[0] = built
+			}
 			isImage, err := image.IsImage(args[0])
 			if err != nil {
 				return 0, err

@@ -114,6 +114,12 @@ func TestBadUsage(t *testing.T) {
 		{"inspect missing.img", "missing.img"},
 		{"env x", "env"},
 		{"version x", "version"},
+		{"package", "ls"},
+		{"package build", "named"},
+		{"package frobnicate lua", "frobnicate"},
+		{"package build no-such-package", "no-such-package ls"},
+		{"package check ./no-such-folder", "no-such-folder"},
+		{"package build --no-such-flag lua", "no-such-flag"},
 		{"cc --libc=newlib x.c", "newlib"},
 		{"cc --link=magic x.c", "magic static-pie"},
 	} {
@@ -323,6 +329,33 @@ func TestEnvironment(t *testing.T) {
 	}
 	t.Setenv("KILN_SYSROOT", "relative")
 	mustFail(t, []string{"cc", "x.c"}, "KILN_SYSROOT", "absolute")
+}
+
+// TestPackages uses packages that were never built, and a recipe that is wrong.
+func TestPackages(t *testing.T) {
+	t.Chdir(t.TempDir())
+	home, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("XDG_DATA_HOME", home)
+	code, stdout, _ := call("package", "ls", "lua")
+	if code != 0 || !strings.HasPrefix(stdout, "lua  -") {
+		t.Errorf("kiln package ls: status %d, %s", code, stdout)
+	}
+	code, stdout, _ = call("package", "ls", "--needs", "leveldb")
+	if code != 0 || !strings.Contains(stdout, "cmake") || strings.Count(stdout, "\n") != 1 {
+		t.Errorf("kiln package ls --needs: status %d, %s", code, stdout)
+	}
+	mustFail(t, []string{"package", "check", "lua"}, "lua", "not built", "kiln package build lua")
+	mustFail(t, []string{"run", "lua"}, "lua")
+	if err := os.Mkdir("mine", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("mine/recipe.toml", []byte("about = \"mine\"\n[image]\nprogam = \"/x\"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	mustFail(t, []string{"package", "build", "./mine"}, "mine", "image.progam")
 }
 
 // TestCompile compiles and runs on this host: the wrapper adds to the

@@ -26,8 +26,9 @@ var runCommand = command{
 	usage: runUsage,
 	short: "start an image in a virtual machine",
 	long: `
-Starts IMAGE, or a Linux program, which is then baked first, and ends with the
-program's exit status. ARGUMENTs take the place of those that the image was
+Starts IMAGE, or a Linux program, which is then baked first, or the image of a
+package that kiln package built, by its name, and ends with the program's exit
+status. ARGUMENTs take the place of those that the image was
 baked with.
 
 The first word chooses between KVM, QEMU's translation, and whatever works
@@ -117,6 +118,9 @@ func (a *app) stdio() run.Stdio { return run.Stdio{In: a.stdin, Out: a.stdout, E
 // path of a Rumprun configuration, "" for none.
 func (a *app) openImage(o run.Options, config, dir string) (_ run.Options, done func(), err error) {
 	done = func() {}
+	if built := a.packageImage(o.Image); built != "" {
+		o.Image = built
+	}
 	isImage, err := image.IsImage(o.Image)
 	if err != nil {
 		return o, nil, err

@@ -1,7 +1,7 @@
 // Package imports_test states which parts of Kiln may know of which, and
 // checks it: the layout is the architecture.
 //
-//	cmd/kiln → cc, bake, run → image → standard library
+//	cmd/kiln → packages → cc, bake, run → image → standard library
 //	kernel (main) → sentry → fs, virtio → machine, metal/abi
 package imports_test
 
@@ -32,7 +32,7 @@ type rule struct {
 
 var rules = []rule{
 	{"host code never imports the kernel", func(p pkg) string {
-		if !under(p.ImportPath, "kiln/cmd", "kiln/cc", "kiln/bake", "kiln/run", "kiln/image") {
+		if !under(p.ImportPath, "kiln/cmd", "kiln/cc", "kiln/bake", "kiln/run", "kiln/image", "kiln/packages") {
 			return ""
 		}
 		return first(p.Deps, func(dep string) bool { return under(dep, "kiln/kernel") })
@@ -42,7 +42,7 @@ var rules = []rule{
 			return ""
 		}
 		return first(p.Deps, func(dep string) bool {
-			return dep == "os/exec" || under(dep, "kiln/cmd", "kiln/cc", "kiln/bake", "kiln/run")
+			return dep == "os/exec" || under(dep, "kiln/cmd", "kiln/cc", "kiln/bake", "kiln/run", "kiln/packages")
 		})
 	}},
 	{"the image format needs only the standard library", func(p pkg) string {
@@ -52,7 +52,7 @@ var rules = []rule{
 		return first(p.Imports, func(dep string) bool { return !standard(dep) && !under(dep, "kiln/image") })
 	}},
 	{"cc, bake and run do not know the command", func(p pkg) string {
-		if !under(p.ImportPath, "kiln/cc", "kiln/bake", "kiln/run") {
+		if !under(p.ImportPath, "kiln/cc", "kiln/bake", "kiln/run", "kiln/packages") {
 			return ""
 		}
 		return first(p.Deps, func(dep string) bool { return under(dep, "kiln/cmd") })
