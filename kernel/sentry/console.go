@@ -2,6 +2,7 @@ package sentry
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"sync"
 
@@ -12,6 +13,8 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/fsimpl/pipefs"
 	"gvisor.dev/gvisor/pkg/sentry/kernel"
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
+
+	"kiln/kernel/notice"
 )
 
 // console is the program's standard input, output and error.
@@ -32,7 +35,7 @@ type console interface {
 	start()                   // begin to copy
 	drain()                   // all output has left when it returns
 	resize(rows, cols uint16) // the terminal's window
-	endInput()                // input ends here
+	endInput(sent int64)      // input ends after that many bytes
 }
 
 // openConsole makes the console that the configuration asks for. ctx is a
@@ -50,12 +53,38 @@ type plainConsole struct {
 	std  [3]*vfs.FileDescription
 	pump *vfs.FileDescription // write end of standard input, or nil
 
-	eof     chan struct{} // closed when the host says that input has ended
-	eofOnce sync.Once
+	input inputCount
+	close sync.Once // of pump
+}
+
+// An inputCount tells when all input has come. What the host sends and that
+// it has sent all take two ways, and either may be faster.
+type inputCount struct {
+	mu    sync.Mutex
+	come  int64 // bytes; guarded by mu
+	sent  int64 // bytes, once ended is set; guarded by mu
+	ended bool  // the host has sent all; guarded by mu
+}
+
+// add counts n bytes, and reports whether they were the last.
+func (i *inputCount) add(n int) (all bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.come += int64(n)
+	return i.ended && i.come >= i.sent
+}
+
+// end says that there are sent bytes in all, and reports whether they have
+// come.
+func (i *inputCount) end(sent int64) (all bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.ended, i.sent = true, sent
+	return i.come >= sent
 }
 
 func (s *Sentry) openPlain(ctx context.Context) (*plainConsole, error) {
-	c := &plainConsole{ctx: s.kernel.SupervisorContext(), eof: make(chan struct{})}
+	c := &plainConsole{ctx: s.kernel.SupervisorContext()}
 	var err error
 	for fd := 1; fd <= 2; fd++ {
 		if c.std[fd], err = s.importOutput(ctx, fd); err != nil {
@@ -109,20 +138,31 @@ func (c *plainConsole) start() {
 }
 
 // pumpInput copies the console's input into the pipe until either end closes,
-// or an EOF request comes; then the program reads the end of its input.
+// or all that the host has sent was copied; then the program reads the end of
+// its input.
 func (c *plainConsole) pumpInput() {
-	done := make(chan struct{})
-	go func() {
-		copyIn(c.ctx, c.pump, c.eof, os.Stdin)
-		close(done)
-	}()
-	// A read of the console cannot be taken back: at an EOF request its
-	// goroutine is left behind, and finds the pipe closed.
-	select {
-	case <-done:
-	case <-c.eof:
+	b := make([]byte, copySize)
+	for {
+		n, err := os.Stdin.Read(b)
+		if n > 0 && writeFile(c.ctx, c.pump, nil, b[:n]) != nil {
+			err = io.EOF // the program reads no more
+		}
+		if err != nil && err != io.EOF {
+			notice.Printf("console input: %v", err)
+		}
+		if err != nil || c.input.add(n) {
+			c.closePump()
+			return
+		}
 	}
-	c.pump.DecRef(c.ctx)
 }
 
-func (c *plainConsole) endInput() { c.eofOnce.Do(func() { close(c.eof) }) }
+// endInput closes the pipe if all has been copied. Then the goroutine that
+// copies is left behind in a read that nothing ends.
+func (c *plainConsole) endInput(sent int64) {
+	if c.pump != nil && c.input.end(sent) {
+		c.closePump()
+	}
+}
+
+func (c *plainConsole) closePump() { c.close.Do(func() { c.pump.DecRef(c.ctx) }) }

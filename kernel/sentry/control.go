@@ -13,12 +13,14 @@ import (
 	"kiln/kernel/notice"
 )
 
-// request is one line of JSON from the host. Exactly one field is set.
+// request is one line of JSON from the host. Exactly one field is set, and
+// Sent only with EOF.
 type request struct {
 	Shutdown bool     `json:"shutdown"` // end the program: SIGTERM, later SIGKILL
 	Signal   string   `json:"signal"`   // a signal for what runs, without "SIG"
 	Winsize  []uint16 `json:"winsize"`  // rows, columns of the terminal
-	EOF      bool     `json:"eof"`      // standard input ends here
+	EOF      bool     `json:"eof"`      // standard input has ended
+	Sent     int64    `json:"sent"`     // after that many bytes
 }
 
 // maxRequest bounds a line of the control channel, in bytes.
@@ -80,7 +82,7 @@ func (s *Sentry) carryOut(r request) error {
 		s.console.resize(r.Winsize[0], r.Winsize[1])
 		return nil
 	case r.EOF:
-		s.console.endInput()
+		s.console.endInput(r.Sent)
 		return nil
 	default:
 		return s.signal(signalNumber(r.Signal))

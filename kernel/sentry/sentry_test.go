@@ -66,6 +66,7 @@ func TestParseRequest(t *testing.T) {
 		{`{"signal":"INT"}`, request{Signal: "INT"}, true},
 		{`{"signal":"SIGHUP"}`, request{Signal: "SIGHUP"}, true},
 		{`{"eof":true}`, request{EOF: true}, true},
+		{`{"eof":true,"sent":12}`, request{EOF: true, Sent: 12}, true},
 		{`{}`, request{}, false},
 		{`{"shutdown":true,"eof":true}`, request{}, false},
 		{`{"winsize":[24]}`, request{}, false},
@@ -77,6 +78,20 @@ func TestParseRequest(t *testing.T) {
 		if (err == nil) != tt.ok || !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("parseRequest(%s) = %+v, %v, want %+v, success %v", tt.line, got, err, tt.want, tt.ok)
 		}
+	}
+}
+
+// TestInputCount lets the end of input overtake the input.
+func TestInputCount(t *testing.T) {
+	var late, early, none inputCount
+	if late.add(3) || late.end(5) || late.add(1) || !late.add(1) {
+		t.Error("the end came before the last bytes: it counts wrongly")
+	}
+	if early.add(3) || early.add(2) || !early.end(5) {
+		t.Error("the end came after the last bytes: it counts wrongly")
+	}
+	if !none.end(0) {
+		t.Error("no input is not all of it")
 	}
 }
 

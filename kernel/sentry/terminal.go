@@ -117,7 +117,7 @@ func (t *terminal) resize(rows, cols uint16) {
 }
 
 // endInput types Ctrl-D: on a terminal the end of input is a character.
-func (t *terminal) endInput() {
+func (t *terminal) endInput(int64) {
 	if err := writeFile(t.ctx, t.master, t.ended, []byte{endOfTransmission}); err != nil {
 		notice.Printf("end of input: %v", err)
 	}
