@@ -44,6 +44,11 @@ type Options struct {
 	// host. "" for none.
 	LibraryRoot string
 
+	// OCI is a container image, an OCI layout or an archive of docker save,
+	// which takes the place of Program, Others, Files and Root: what it runs
+	// is what it says, and Args replace its command. "" for none.
+	OCI string
+
 	// LibraryDirs are folders on the host where libraries are looked for
 	// that are in none of the loader's: a sysroot's.
 	LibraryDirs []string
@@ -78,11 +83,17 @@ func Bake(o Options) (*image.Manifest, error) {
 		return nil, err
 	}
 	b := &baker{options: o, root: newRoot(), loaders: map[string]*loader{}}
+	defer b.close()
 	m := o.manifest()
-	if o.Kernel == "" {
-		if err := b.addAll(m); err != nil {
-			return nil, err
-		}
+	var err error
+	switch {
+	case o.OCI != "":
+		err = b.addContainer(m)
+	case o.Kernel == "":
+		err = b.addAll(m)
+	}
+	if err != nil {
+		return nil, err
 	}
 	c, err := b.contents(m)
 	if err != nil {
@@ -108,6 +119,15 @@ func Bake(o Options) (*image.Manifest, error) {
 // complete checks the options and fills in defaults.
 func (o *Options) complete() error {
 	main := o.Program
+	if o.OCI != "" {
+		if o.Program != "" || o.Kernel != "" || len(o.Others)+len(o.Files) > 0 || o.Root != "" {
+			return inputErrorf(o.OCI, "a container image says itself what it runs: no program, files or root go with it")
+		}
+		main = o.OCI
+		if o.Output == "" {
+			o.Output = containerName(o.OCI)
+		}
+	}
 	if o.Kernel != "" {
 		main = o.Kernel
 		if o.Program != "" || len(o.Others)+len(o.Files)+len(o.Add) > 0 || o.Root != "" {
@@ -175,8 +195,19 @@ type baker struct {
 	root    *root
 	pending []object // added, but not yet looked at for what they need
 
+	cleanUp []func() error // what to do in the end
+
 	loaders map[string]*loader // in the image, by path
 	loader  *loader            // the first of them, which loads libraries that are added
+}
+
+// close removes what was there for the time of baking.
+func (b *baker) close() {
+	for _, f := range b.cleanUp {
+		if err := f(); err != nil {
+			b.progress("cleaning up: %v", err)
+		}
+	}
 }
 
 func (b *baker) progress(format string, args ...any) {

@@ -179,10 +179,13 @@ func (r *root) paths() []string {
 // plan lays out the file system.
 func (r *root) plan() (*erofs.Plan, error) {
 	t := erofs.New()
+	names := map[*entry]string{} // the first of each
 	for _, p := range r.paths() {
 		e := r.entries[p]
 		var err error
-		switch {
+		switch first, again := names[e]; {
+		case again:
+			err = t.Link(p, first)
 		case e.mode.IsDir():
 			err = t.Mkdir(p, e.mode)
 		case e.mode&fs.ModeSymlink != 0:
@@ -190,6 +193,7 @@ func (r *root) plan() (*erofs.Plan, error) {
 		default:
 			err = t.Create(p, e.mode, e.mtime, e.size, e.open)
 		}
+		names[e] = p
 		if err == nil && e.uid|e.gid != 0 {
 			err = t.Chown(p, e.uid, e.gid)
 		}

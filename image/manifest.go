@@ -20,19 +20,32 @@ type Manifest struct {
 	// was baked with several. Program runs unless RunConfig.Commands says which.
 	Programs []string `json:"programs,omitempty"`
 
-	Args     []string `json:"args"`               // argv; Args[0] is the program
+	Args []string `json:"args"` // argv; Args[0] is the program
+	// FixedArgs is how many of Args a run's own arguments leave in place;
+	// 0 means one.
+	FixedArgs int `json:"fixedArgs,omitempty"`
+
 	Env      []string `json:"env,omitempty"`      // KEY=VALUE
+	User     *User    `json:"user,omitempty"`     // whom the program runs as; root if nil
 	Cwd      string   `json:"cwd,omitempty"`      // "/" if empty
 	Hostname string   `json:"hostname,omitempty"` // "kiln" if empty
 
 	Memory  int       `json:"memory,omitempty"`  // MB that a run gets by default
 	Network []Network `json:"network,omitempty"` // defaults, as in RunConfig
 	Ports   []string  `json:"ports,omitempty"`   // HOST:GUEST published by default
+	Exposed []string  `json:"exposed,omitempty"` // PORT/tcp or PORT/udp where it serves, for people
 	Mounts  []Mount   `json:"mounts,omitempty"`  // in this order, before RunConfig's
 
 	// Files is what the root file system holds. The guest does without it: it
 	// is stored beside the loaded part of the image.
 	Files []File `json:"-"`
+}
+
+// User is whom a program runs as.
+type User struct {
+	UID    uint32   `json:"uid"`
+	GID    uint32   `json:"gid"`
+	Groups []uint32 `json:"groups,omitempty"` // beside GID
 }
 
 // File is one file of the root file system and where it came from.

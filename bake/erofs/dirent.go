@@ -23,7 +23,7 @@ type dirent struct {
 func dirents(dir *node) []dirent {
 	all := []dirent{{".", dir}, {"..", dir.parent}}
 	for _, c := range dir.children {
-		all = append(all, dirent{c.name, c})
+		all = append(all, dirent{c.name, c.inode()})
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].name < all[j].name })
 	return all

@@ -49,6 +49,8 @@ type node struct {
 	size     int64 // of data; of a directory: set by plan
 	content  Content
 	target   string // of a symbolic link
+	link     *node  // of a hard link: what it is another name of; nothing but name and parent is set
+	names    int    // beside the first
 	parent   *node  // the root's is the root
 	children map[string]*node
 
@@ -68,6 +70,14 @@ const (
 )
 
 func (n *node) is(typ uint16) bool { return n.mode&modeType == typ }
+
+// inode returns the node that n is a name of: itself but for hard links.
+func (n *node) inode() *node {
+	if n.link != nil {
+		return n.link
+	}
+	return n
+}
 
 // New returns a tree with an empty root directory.
 func New() *Tree {
@@ -115,6 +125,28 @@ func (t *Tree) Symlink(p, target string) error {
 	return dir.add(p, &node{name: name, mode: modeSymlink | 0777, target: target, size: int64(len(target))})
 }
 
+// Link makes p another name of old, which exists and is no directory.
+func (t *Tree) Link(p, old string) error {
+	oldDir, oldName, err := t.parent(old)
+	if err != nil {
+		return err
+	}
+	n := oldDir.children[oldName]
+	if n == nil || n.is(modeDir) {
+		return fmt.Errorf("erofs: %s cannot be a link to %s", p, old)
+	}
+	dir, name, err := t.parent(p)
+	if err != nil {
+		return err
+	}
+	n = n.inode()
+	if err := dir.add(p, &node{name: name, link: n}); err != nil {
+		return err
+	}
+	n.names++
+	return nil
+}
+
 // Chown gives p, which exists, to a user and a group.
 func (t *Tree) Chown(p string, uid, gid uint32) error {
 	n := t.root
@@ -127,6 +159,7 @@ func (t *Tree) Chown(p string, uid, gid uint32) error {
 			return fmt.Errorf("erofs: %s does not exist", p)
 		}
 	}
+	n = n.inode()
 	n.uid, n.gid = uid, gid
 	return nil
 }

@@ -73,7 +73,9 @@ func (p *Plan) collect(n *node) {
 	}
 	n.sort = n.sorted()
 	for _, c := range n.sort {
-		p.collect(c)
+		if c.link == nil {
+			p.collect(c)
+		}
 	}
 }
 
@@ -106,7 +108,7 @@ func (n *node) tail() int64 {
 // and one for the dot-dot of each directory in it.
 func (n *node) links() int {
 	if !n.is(modeDir) {
-		return 1
+		return 1 + n.names
 	}
 	links := 2
 	for _, c := range n.children {

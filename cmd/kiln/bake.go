@@ -12,7 +12,7 @@ import (
 	"kiln/run"
 )
 
-const bakeUsage = "[FLAGS] PROGRAM [FILE…] [-- ARGUMENT…]"
+const bakeUsage = "[FLAGS] (PROGRAM [FILE…] | --oci IMAGE) [-- ARGUMENT…]"
 
 var bakeCommand = command{
 	name:  "bake",
@@ -34,6 +34,7 @@ func bakeFlags(fs *pflag.FlagSet) action {
 	fs.StringArrayVar(&o.Add, "add", nil, "add a file or directory, `HOSTPATH[:GUESTPATH]`")
 	fs.StringVar(&o.Root, "root", "", "add what is in `DIR`, a root file system; PROGRAM is looked for in it first")
 	fs.StringArrayVar(&owners, "owner", nil, "give a path of the image to a user, `GUESTPATH=UID[:GID]`, with all below it")
+	fs.StringVar(&o.OCI, "oci", "", "bake a container image, an OCI layout or what docker save writes: `FOLDER-OR-TAR`; ARGUMENTs replace its command")
 	fs.StringArrayVar(&o.Others, "program", nil, "another `PROGRAM`; kiln run --rumprun-config says which of several run")
 	fs.StringArrayVarP(&o.Env, "env", "e", nil, "set a variable of the program's environment, `KEY=VALUE`")
 	fs.StringVar(&o.Cwd, "cwd", "", "the program's working directory (default /)")
@@ -46,20 +47,17 @@ func bakeFlags(fs *pflag.FlagSet) action {
 		if dash >= 0 {
 			args, o.Args = args[:dash], args[dash:]
 		}
-		if len(args) == 0 {
+		if len(args) == 0 && o.OCI == "" {
 			return 0, usageError{"no program is named", "kiln bake " + bakeUsage}
 		}
-		program, files := args[0], args[1:]
-		if o.Output == "" {
-			o.Output = filepath.Base(program) + ".img"
+		if len(args) > 0 {
+			o.Program, o.Files = args[0], args[1:]
 		}
 		if kernel {
-			if len(files) > 0 || len(o.Add) > 0 || o.Root != "" {
+			if len(o.Files) > 0 || len(o.Add) > 0 || o.Root != "" {
 				return 0, usageError{"a kernel program has no files", ""}
 			}
-			o.Kernel = program
-		} else {
-			o.Program, o.Files = program, files
+			o.Kernel, o.Program = o.Program, ""
 		}
 		if err := checkDefaults(&o, addresses); err != nil {
 			return 0, err

@@ -106,8 +106,11 @@ func inspectText(out io.Writer, img *image.Image) error {
 	if len(m.Env) > 0 {
 		line("environment", "%s", strings.Join(m.Env, " "))
 	}
+	if u := m.User; u != nil {
+		line("user", "%d, group %d", u.UID, u.GID)
+	}
 	for _, f := range []struct{ name, value string }{
-		{"directory", m.Cwd}, {"host name", m.Hostname}, {"ports", strings.Join(m.Ports, " ")},
+		{"serves at", strings.Join(m.Exposed, " ")}, {"directory", m.Cwd}, {"host name", m.Hostname}, {"ports", strings.Join(m.Ports, " ")},
 	} {
 		if f.value != "" {
 			line(f.name, "%s", f.value)

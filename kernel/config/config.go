@@ -70,6 +70,7 @@ func merge(m image.Manifest, r image.RunConfig) (sentry.Config, error) {
 	c := sentry.Config{
 		Programs:  programs(m, r),
 		Env:       mergeEnv(m.Env, r.Env),
+		User:      m.User,
 		Cwd:       either(r.Cwd, m.Cwd),
 		Hostname:  either(r.Hostname, m.Hostname),
 		Processes: r.Processes,
@@ -104,7 +105,8 @@ func programs(m image.Manifest, r image.RunConfig) []sentry.Program {
 		args = []string{m.Program}
 	}
 	if len(r.Args) > 0 {
-		args = append(args[:1:1], r.Args...)
+		fixed := min(max(m.FixedArgs, 1), len(args))
+		args = append(args[:fixed:fixed], r.Args...)
 	}
 	return []sentry.Program{{Path: m.Program, Args: args}}
 }

@@ -24,6 +24,7 @@ func TestMerge(t *testing.T) {
 		{"nothing passed", m, image.RunConfig{}, []string{"p", "a", "b"}, []string{"A=1", "B=2"}, "/srv"},
 		{"arguments", m, image.RunConfig{Args: []string{"x"}}, []string{"p", "x"}, []string{"A=1", "B=2"}, "/srv"},
 		{"environment", m, image.RunConfig{Env: []string{"A=3", "C=4"}, Cwd: "/"}, []string{"p", "a", "b"}, []string{"B=2", "A=3", "C=4"}, "/"},
+		{"fixed arguments", image.Manifest{Program: "/bin/p", Args: []string{"p", "a", "b"}, FixedArgs: 2}, image.RunConfig{Args: []string{"x"}}, []string{"p", "a", "x"}, nil, ""},
 		{"no argv", image.Manifest{Program: "/bin/p"}, image.RunConfig{}, []string{"/bin/p"}, nil, ""},
 	} {
 		c, err := merge(tt.manifest, tt.run)

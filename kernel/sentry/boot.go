@@ -100,7 +100,7 @@ func (s *Sentry) initKernel(total uint64) error {
 	clock.SetClocks(time.NewCalibratedClocks(false), params)
 
 	userns := auth.NewRootUserNamespace()
-	s.creds = initCredentials(userns, s.config.Processes != 0)
+	s.creds = initCredentials(userns, s.config.Processes != 0, s.config.User)
 	if s.networks, err = newNetworks(clock, k, total); err != nil {
 		return err
 	}

@@ -20,9 +20,10 @@ import (
 // Config is what to run, and how.
 type Config struct {
 	Programs []Program
-	Env      []string // KEY=VALUE
-	Cwd      string   // "/" if empty
-	Hostname string   // "kiln" if empty
+	Env      []string    // KEY=VALUE
+	User     *image.User // whom the programs run as; root if nil
+	Cwd      string      // "/" if empty
+	Hostname string      // "kiln" if empty
 
 	// Processes bounds the number of tasks of a user (RLIMIT_NPROC); 0
 	// means no bound. With a bound, init gives up CAP_SYS_ADMIN and

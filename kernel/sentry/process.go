@@ -11,18 +11,30 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/kernel/auth"
 	"gvisor.dev/gvisor/pkg/sentry/limits"
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
+
+	"kiln/image"
 )
 
-// initCredentials are root's. RLIMIT_NPROC does not bind who has
-// CAP_SYS_ADMIN or CAP_SYS_RESOURCE, so with a limit init has neither, like
-// root in a container.
-func initCredentials(userns *auth.UserNamespace, limited bool) *auth.Credentials {
+// initCredentials are the user's, root's if there is none. RLIMIT_NPROC does
+// not bind who has CAP_SYS_ADMIN or CAP_SYS_RESOURCE, so with a limit init has
+// neither, like root in a container.
+func initCredentials(userns *auth.UserNamespace, limited bool, as *image.User) *auth.Credentials {
 	all := auth.AllCapabilities
 	if limited {
 		all &^= auth.CapabilitySetOf(linux.CAP_SYS_ADMIN) | auth.CapabilitySetOf(linux.CAP_SYS_RESOURCE)
 	}
 	caps := &auth.TaskCapabilities{PermittedCaps: all, EffectiveCaps: all, BoundingCaps: all}
-	return auth.NewUserCredentials(auth.RootKUID, auth.RootKGID, nil, caps, userns)
+	if as == nil {
+		return auth.NewUserCredentials(auth.RootKUID, auth.RootKGID, nil, caps, userns)
+	}
+	if as.UID != 0 { // capabilities(7), "Capabilities and execution of programs by root"
+		caps = &auth.TaskCapabilities{BoundingCaps: all}
+	}
+	var groups []auth.KGID
+	for _, g := range as.Groups {
+		groups = append(groups, auth.KGID(g))
+	}
+	return auth.NewUserCredentials(auth.KUID(as.UID), auth.KGID(as.GID), groups, caps, userns)
 }
 
 // initLimits are the resource limits of init: a Linux distribution's, with a

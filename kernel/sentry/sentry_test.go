@@ -7,8 +7,10 @@ import (
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/abi/linux"
+	"gvisor.dev/gvisor/pkg/sentry/kernel/auth"
 	"gvisor.dev/gvisor/pkg/sentry/limits"
 
+	"kiln/image"
 	"kiln/kernel/machine"
 	"kiln/kernel/sentry/platform"
 )
@@ -103,6 +105,30 @@ func FuzzParseRequest(f *testing.F) {
 			t.Errorf("parseRequest(%q) let through a window size of %d numbers", line, len(r.Winsize))
 		}
 	})
+}
+
+// TestInitCredentials: who is not root has no capabilities, and root fewer with
+// a limit of processes.
+func TestInitCredentials(t *testing.T) {
+	userns := auth.NewRootUserNamespace()
+	for _, tt := range []struct {
+		name    string
+		limited bool
+		as      *image.User
+		uid     auth.KUID
+		admin   bool // CAP_SYS_ADMIN
+		groups  int
+	}{
+		{"root", false, nil, 0, true, 0},
+		{"root with a limit", true, nil, 0, false, 0},
+		{"a user", false, &image.User{UID: 5, GID: 6, Groups: []uint32{6, 7}}, 5, false, 2},
+		{"root by number", false, &image.User{GID: 6}, 0, true, 0},
+	} {
+		c := initCredentials(userns, tt.limited, tt.as)
+		if got := c.HasCapabilityIn(linux.CAP_SYS_ADMIN, userns); c.EffectiveKUID != tt.uid || got != tt.admin || len(c.ExtraKGIDs) != tt.groups {
+			t.Errorf("%s: user %d, CAP_SYS_ADMIN %v, %d groups, want %d, %v, %d", tt.name, c.EffectiveKUID, got, len(c.ExtraKGIDs), tt.uid, tt.admin, tt.groups)
+		}
+	}
 }
 
 func TestInitLimits(t *testing.T) {

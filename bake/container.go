@@ -1,0 +1,340 @@
+package bake
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"kiln/bake/oci"
+	"kiln/image"
+)
+
+// containerDirs are made in a container image that lacks them: the guest
+// mounts or writes there.
+var containerDirs = []string{"/dev", "/etc", "/proc", "/run", "/sys", "/tmp"}
+
+// addContainer fills the root file system with a container image, and the
+// manifest with how it is run. The image is complete in itself: nothing of the
+// host is added but what the user names.
+func (b *baker) addContainer(m *image.Manifest) error {
+	name := b.options.OCI
+	img, err := oci.Open(name)
+	if err != nil {
+		return containerError(err)
+	}
+	b.cleanUp = append(b.cleanUp, img.Close)
+	dir, err := os.MkdirTemp("", "kiln-layers-")
+	if err != nil {
+		return err
+	}
+	b.cleanUp = append(b.cleanUp, func() error { return os.RemoveAll(dir) })
+	tree, err := img.Files(dir, func(p string) { b.progress("left out: %s is neither file, directory nor link", p) })
+	if err != nil {
+		return containerError(err)
+	}
+	if err := b.addTree(tree); err != nil {
+		return err
+	}
+	for _, a := range b.options.Add {
+		if err := b.addUser(a); err != nil {
+			return err
+		}
+	}
+	c := container{b, name, tree, m}
+	c.environment(img.Config.Env)
+	m.Exposed = exposed(img.Config.ExposedPorts)
+	for _, step := range []func() error{
+		func() error { return c.directory(img.Config.WorkingDir) },
+		func() error { return c.user(img.Config.User) },
+		func() error { return c.program(img.Config.Entrypoint, img.Config.Cmd) },
+		b.setOwners,
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// containerError returns what reading a container image failed by.
+func containerError(err error) error {
+	if _, ok := errors.AsType[*oci.Error](err); ok {
+		return &InputError{Msg: "container image", Err: err}
+	}
+	return err
+}
+
+// addTree adds the files of a container image. What lies where the guest
+// mounts its own file systems is left out.
+func (b *baker) addTree(tree oci.Tree) error {
+	entries := map[*oci.File]*entry{} // hard links are one entry
+	for p, f := range tree {
+		if under(p, mountPoints...) {
+			continue
+		}
+		e := entries[f]
+		if e == nil {
+			e = &entry{mode: f.Mode, from: fromAdded, host: f.Host, size: f.Size, mtime: f.MTime, uid: f.UID, gid: f.GID, link: f.Link}
+			if f.Mode.IsDir() || f.Link != "" {
+				e.mtime = 0 // as in all images
+			}
+			entries[f] = e
+		}
+		b.root.entries[p] = e
+	}
+	for _, d := range containerDirs {
+		mode := fs.FileMode(0o755)
+		if d == "/tmp" {
+			mode = 0o777 | fs.ModeSticky
+		}
+		if b.root.lookup(d) != nil {
+			continue
+		}
+		if err := b.root.mkdir(d, mode, fromBase); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A container is a container image while its configuration is carried over to
+// a manifest.
+type container struct {
+	*baker
+	name     string
+	tree     oci.Tree
+	manifest *image.Manifest
+}
+
+// environment sets the variables: the image's, and the user's before them.
+func (c container) environment(env []string) {
+	var out []string
+	for _, e := range env {
+		name, _, _ := strings.Cut(e, "=")
+		if !hasVariable(c.manifest.Env, name) {
+			out = append(out, e)
+		}
+	}
+	c.manifest.Env = append(out, c.manifest.Env...)
+}
+
+// variable returns the value of a variable, or def.
+func (c container) variable(name, def string) string {
+	for _, e := range c.manifest.Env {
+		if value, ok := strings.CutPrefix(e, name+"="); ok {
+			return value
+		}
+	}
+	return def
+}
+
+// hasVariable reports whether env sets name.
+func hasVariable(env []string, name string) bool {
+	return slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, name+"=") })
+}
+
+// directory sets the working directory, and makes it.
+func (c container) directory(dir string) error {
+	m := c.manifest
+	if m.Cwd == "" {
+		if dir == "" {
+			return nil
+		}
+		m.Cwd = path.Clean("/" + dir)
+	}
+	if e := c.root.lookup(m.Cwd); e == nil {
+		return c.root.mkdir(m.Cwd, 0o755, fromAdded)
+	} else if !e.mode.IsDir() {
+		return inputErrorf(c.name, "its working directory %s is no directory", m.Cwd)
+	}
+	return nil
+}
+
+// program sets what runs: the entry point with the user's arguments, or else
+// the image's.
+func (c container) program(entrypoint, cmd []string) error {
+	rest := cmd
+	if len(c.options.Args) > 0 {
+		rest = c.options.Args
+	}
+	args := slices.Concat(entrypoint, rest)
+	if len(args) == 0 || args[0] == "" {
+		return inputErrorf(c.name, "names neither an entry point nor a command: name the program behind --")
+	}
+	p, err := c.lookUp(args[0])
+	if err != nil {
+		return err
+	}
+	c.manifest.Program, c.manifest.Args, c.manifest.FixedArgs = p, args, len(entrypoint)
+	return c.check(p)
+}
+
+// lookUp returns where a program is, as execvp(3) looks for it.
+func (c container) lookUp(name string) (string, error) {
+	isFile := func(p string) bool {
+		e := c.root.lookup(p)
+		return e != nil && e.mode.IsRegular() && e.mode&0o111 != 0
+	}
+	if strings.Contains(name, "/") {
+		if !path.IsAbs(name) {
+			name = path.Join("/", c.manifest.Cwd, name)
+		}
+		if isFile(name) {
+			return path.Clean(name), nil
+		}
+		return "", inputErrorf(c.name, "its program %s is not in the image, or is no program", name)
+	}
+	where := c.variable("PATH", strings.Join(programPath, ":"))
+	for _, dir := range strings.Split(where, ":") {
+		if p := path.Join("/", dir, name); isFile(p) {
+			return p, nil
+		}
+	}
+	return "", inputErrorf(c.name, "its program %s is not in the image's PATH, %s", name, where)
+}
+
+// check reports a program that the image cannot run.
+func (c container) check(p string) error {
+	e := c.root.lookup(p)
+	o := object{host: e.host, guest: p, mode: e.mode, reason: reason{from: fromProgram}}
+	l, err := readLinkage(o)
+	switch {
+	case errors.Is(err, errNotELF):
+		line, err := firstLine(e.host)
+		if err != nil {
+			return err
+		}
+		interp, _, ok := parseScript(line)
+		if !ok {
+			return inputErrorf(c.name, "its program %s is neither an ELF file nor a script", p)
+		}
+		if c.root.lookup(interp) == nil {
+			return inputErrorf(c.name, "its program %s needs the interpreter %s, which is not in the image", p, interp)
+		}
+		return nil
+	case err != nil:
+		if input, ok := errors.AsType[*InputError](err); ok {
+			return inputErrorf(c.name, "its program %s: %s", p, input.Msg) // not the name of our copy
+		}
+		return err
+	case l.interp != "" && c.root.lookup(l.interp) == nil:
+		return inputErrorf(c.name, "its program %s needs the loader %s, which is not in the image", p, l.interp)
+	}
+	e.build = l.build
+	return nil
+}
+
+// exposed lists the ports of an image's configuration, "80/tcp".
+func exposed(ports map[string]struct{}) []string {
+	var out []string
+	for p := range ports {
+		out = append(out, p)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// user sets the user that the program runs as: NAME or UID, and perhaps a
+// group behind a colon.
+func (c container) user(text string) error {
+	if text == "" {
+		return nil
+	}
+	name, group, hasGroup := strings.Cut(text, ":")
+	u := &image.User{}
+	line, ok := c.find("/etc/passwd", name, 7)
+	switch {
+	case ok:
+		if u.UID, u.GID, ok = ids(line[2], line[3]); !ok {
+			return inputErrorf(c.name, "/etc/passwd has no numbers for user %s", name)
+		}
+		u.Groups = c.groupsOf(line[0])
+		if home := line[5]; home != "" && !hasVariable(c.manifest.Env, "HOME") {
+			c.manifest.Env = append(c.manifest.Env, "HOME="+home)
+		}
+	default:
+		if u.UID, _, ok = ids(name, "0"); !ok {
+			return inputErrorf(c.name, "its user %q is not in its /etc/passwd", name)
+		}
+	}
+	if hasGroup {
+		u.Groups = nil
+		line, ok := c.find("/etc/group", group, 4)
+		id := group
+		if ok {
+			id = line[2]
+		}
+		if u.GID, _, ok = ids(id, "0"); !ok {
+			return inputErrorf(c.name, "its group %q is not in its /etc/group", group)
+		}
+	}
+	// The group itself is one of them, so that it cannot be given up to gain
+	// what it is denied (CVE-2022-36109).
+	if !slices.Contains(u.Groups, u.GID) {
+		u.Groups = append([]uint32{u.GID}, u.Groups...)
+	}
+	c.manifest.User = u
+	return nil
+}
+
+// ids reads a user's and a group's number.
+func ids(uid, gid string) (u, g uint32, ok bool) {
+	a, err1 := strconv.ParseUint(uid, 10, 32)
+	b, err2 := strconv.ParseUint(gid, 10, 32)
+	return uint32(a), uint32(b), err1 == nil && err2 == nil
+}
+
+// find returns the line of a file such as /etc/passwd, of so many fields, for
+// a name or a number.
+func (c container) find(file, name string, fields int) ([]string, bool) {
+	for _, line := range c.lines(file, fields) {
+		if line[0] == name || line[2] == name {
+			return line, true
+		}
+	}
+	return nil, false
+}
+
+// groupsOf returns the numbers of the groups that have user as a member.
+func (c container) groupsOf(user string) (groups []uint32) {
+	for _, line := range c.lines("/etc/group", 4) {
+		if id, _, ok := ids(line[2], "0"); ok && slices.Contains(strings.Split(line[3], ","), user) {
+			groups = append(groups, id)
+		}
+	}
+	return groups
+}
+
+// lines returns the lines of a file, split at colons, that have so many
+// fields. A file that does not exist has none.
+func (c container) lines(file string, fields int) (out [][]string) {
+	f := c.tree.Lookup(file)
+	if f == nil || f.Host == "" {
+		return nil
+	}
+	b, err := os.ReadFile(f.Host)
+	if err != nil {
+		c.progress("%s: %v", file, err)
+		return nil
+	}
+	for line := range strings.Lines(string(b)) {
+		if l := strings.Split(strings.TrimRight(line, "\r\n"), ":"); len(l) == fields {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// containerName returns the name of an image file for a container image.
+func containerName(file string) string {
+	base := path.Base(path.Clean(file))
+	for _, suffix := range []string{".gz", ".tgz", ".tar"} {
+		base = strings.TrimSuffix(base, suffix)
+	}
+	return fmt.Sprintf("%s.img", base)
+}

@@ -1,0 +1,300 @@
+// Package oci reads container images: OCI image layouts (OCI image-spec
+// v1.1), as a folder or in a tar, and the archives of docker save. What is in
+// an image's layers becomes one file tree.
+//
+// The formats are read by github.com/google/go-containerregistry; how layers
+// are put upon each other (image-spec, layer.md) is here.
+package oci
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+)
+
+// What an image is for, as its configuration says it.
+const (
+	wantOS   = "linux"
+	wantArch = "amd64"
+)
+
+// An Error says what is wrong with an image.
+type Error struct {
+	Path string // of the image
+	Msg  string
+	Err  error // the cause, or nil
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	s := e.Path + ": " + e.Msg
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// An Image is a container image. Close it.
+type Image struct {
+	// Config is how a container of the image is run.
+	Config v1.Config
+
+	path   string
+	image  v1.Image
+	unpack string // folder of a layout that was in a tar, "" for none
+}
+
+// errorf returns an Error about the image at path. An error among args is its
+// cause.
+func errorf(path, format string, args ...any) *Error {
+	e := &Error{Path: path}
+	if n := len(args); n > 0 {
+		if err, ok := args[n-1].(error); ok {
+			e.Err, args = err, args[:n-1]
+		}
+	}
+	e.Msg = fmt.Sprintf(format, args...)
+	return e
+}
+
+// Open opens the image at path, a folder or a tar. If there are several in it,
+// for different machines, it is the one for this.
+func Open(path string) (*Image, error) {
+	i := &Image{path: path}
+	if err := i.open(); err != nil {
+		return nil, errors.Join(err, i.Close())
+	}
+	return i, nil
+}
+
+// Close removes what Open unpacked.
+func (i *Image) Close() error {
+	if i.unpack == "" {
+		return nil
+	}
+	return os.RemoveAll(i.unpack)
+}
+
+// open finds out what kind of image there is, and opens it.
+func (i *Image) open() error {
+	st, err := os.Stat(i.path)
+	if err != nil {
+		return errorf(i.path, "cannot be read", pathCause(err))
+	}
+	if st.IsDir() {
+		err = i.openLayout(i.path)
+	} else {
+		err = i.openTar()
+	}
+	if err != nil {
+		return err
+	}
+	file, err := i.image.ConfigFile()
+	if err != nil {
+		return errorf(i.path, "the image's configuration is missing or damaged", err)
+	}
+	if file.Architecture != wantArch || file.OS != wantOS {
+		return errorf(i.path, "is for %s on %s; Kiln runs %s on %s", file.OS, file.Architecture, wantOS, wantArch)
+	}
+	i.Config = file.Config
+	return nil
+}
+
+// openTar opens a tar: of docker save, or with a layout in it.
+func (i *Image) openTar() error {
+	names, err := i.names()
+	if err != nil {
+		return err
+	}
+	switch {
+	case slices.Contains(names, "manifest.json"):
+		return i.openDocker()
+	case slices.Contains(names, "index.json"):
+		if i.unpack, err = os.MkdirTemp("", "kiln-oci-"); err != nil {
+			return err
+		}
+		if err := i.unpackTo(i.unpack); err != nil {
+			return err
+		}
+		return i.openLayout(i.unpack)
+	}
+	return errorf(i.path, "is no container image: it has neither manifest.json nor index.json")
+}
+
+// reader opens the tar, which may be compressed by gzip.
+func (i *Image) reader() (io.ReadCloser, error) {
+	f, err := os.Open(i.path)
+	if err != nil {
+		return nil, err
+	}
+	b := bufio.NewReader(f)
+	if magic, err := b.Peek(2); err != nil || !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+		return readCloser{b, f}, nil // what is wrong with a short one, the tar reader says
+	}
+	z, err := gzip.NewReader(b)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return readCloser{z, f}, nil
+}
+
+// readCloser reads from one and closes another.
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
+
+// eachFile calls f for each file of the tar.
+func (i *Image) eachFile(f func(h *tar.Header, r io.Reader) error) error {
+	r, err := i.reader()
+	if err != nil {
+		return errorf(i.path, "cannot be read", pathCause(err))
+	}
+	defer r.Close()
+	t := tar.NewReader(r)
+	for {
+		h, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = f(h, t)
+		}
+		if err != nil {
+			return errorf(i.path, "is no sound tar archive", err)
+		}
+	}
+}
+
+// names lists the files of the tar.
+func (i *Image) names() (names []string, err error) {
+	err = i.eachFile(func(h *tar.Header, _ io.Reader) error {
+		names = append(names, strings.TrimPrefix(h.Name, "./"))
+		return nil
+	})
+	return names, err
+}
+
+// unpackTo unpacks the files of a layout to dir.
+func (i *Image) unpackTo(dir string) error {
+	root, err := os.OpenRoot(dir) // what a name with dots would leave
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return i.eachFile(func(h *tar.Header, r io.Reader) error {
+		name := filepath.Clean(h.Name)
+		if h.Typeflag != tar.TypeReg || name == "." {
+			return nil
+		}
+		if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			return err
+		}
+		f, err := root.Create(name)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(f, r)
+		return errors.Join(err, f.Close())
+	})
+}
+
+// openDocker opens an archive of docker save.
+func (i *Image) openDocker() error {
+	manifest, err := tarball.LoadManifest(i.reader)
+	if err != nil {
+		return errorf(i.path, "manifest.json is damaged", err)
+	}
+	if len(manifest) != 1 {
+		var tags []string
+		for _, d := range manifest {
+			tags = append(tags, d.RepoTags...)
+		}
+		return errorf(i.path, "holds %d images (%s): save one", len(manifest), strings.Join(tags, ", "))
+	}
+	if i.image, err = tarball.Image(i.reader, nil); err != nil {
+		return errorf(i.path, "the image is not complete", pathCause(err))
+	}
+	return nil
+}
+
+// openLayout opens the OCI layout in dir.
+func (i *Image) openLayout(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, "index.json")); err != nil {
+		return errorf(i.path, "is no OCI image layout: it has no index.json")
+	}
+	index, err := layout.ImageIndexFromPath(dir)
+	if err != nil {
+		return errorf(i.path, "index.json cannot be read", pathCause(err))
+	}
+	var others []string
+	if i.image, err = i.choose(index, &others); err != nil {
+		return err
+	}
+	if i.image == nil {
+		sort.Strings(others)
+		return errorf(i.path, "holds no image for %s on %s, but for: %s", wantOS, wantArch, strings.Join(others, ", "))
+	}
+	return nil
+}
+
+// choose returns the image for this machine, nil if there is none; then others
+// are what the images are for.
+func (i *Image) choose(index v1.ImageIndex, others *[]string) (v1.Image, error) {
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return nil, errorf(i.path, "index.json is damaged", err)
+	}
+	for _, d := range manifest.Manifests {
+		if p := d.Platform; p != nil && (p.Architecture != wantArch || p.OS != wantOS) {
+			if p.OS != "unknown" { // an attestation, no image
+				*others = append(*others, p.OS+" on "+p.Architecture)
+			}
+			continue
+		}
+		if d.MediaType.IsIndex() {
+			inner, err := index.ImageIndex(d.Digest)
+			if err != nil {
+				return nil, errorf(i.path, "the index %s is missing or damaged", d.Digest, pathCause(err))
+			}
+			if image, err := i.choose(inner, others); image != nil || err != nil {
+				return image, err
+			}
+			continue
+		}
+		if d.MediaType.IsImage() {
+			image, err := index.Image(d.Digest)
+			if err != nil {
+				return nil, errorf(i.path, "the image %s is missing or damaged", d.Digest, pathCause(err))
+			}
+			return image, nil
+		}
+	}
+	return nil, nil
+}
+
+// pathCause returns what is wrong with a file without its name, which may be
+// one of ours.
+func pathCause(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	return err
+}
