@@ -1,0 +1,174 @@
+package bake
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"golang.org/x/arch/x86/x86asm"
+
+	"kiln/image/bootinfo"
+)
+
+// Addresses that the tests give the stub: no byte of one is like a byte of
+// another, so a value in the wrong place is noticed.
+const (
+	testTables = 0x12345000
+	testEntry  = 0xffffffff80a1b2c3
+)
+
+// longOffset is where the 64-bit code of the stub begins: behind the far jump.
+func longOffset() (n int) {
+	for _, in := range stub {
+		n += len(in.code) + operandSize[in.operand] + len(in.tail)
+		if in.operand == operandLong {
+			break
+		}
+	}
+	return n
+}
+
+// disassemble returns the instruction at the start of code as the stub's table
+// has it, and its length.
+func disassemble(t *testing.T, code []byte, mode int) (string, int) {
+	t.Helper()
+	in, err := x86asm.Decode(code, mode)
+	if err != nil {
+		t.Fatalf("decoding % x: %v", code[:min(len(code), 15)], err)
+	}
+	text := x86asm.IntelSyntax(in, 0, nil)
+	// The disassembler's own ways of writing.
+	text = strings.Replace(text, "lgdt ptr ", "lgdt ", 1)
+	text = regexp.MustCompile(`^jmp far (\w+), (\w+)$`).ReplaceAllString(text, "jmp far $2:$1")
+	if imm, ok := in.Args[1].(x86asm.Imm); ok && imm < 0 {
+		v := uint64(imm)
+		if in.DataSize == 32 {
+			v = uint64(uint32(imm))
+		}
+		text = fmt.Sprintf("%s %s, %#x", strings.ToLower(in.Op.String()), strings.ToLower(in.Args[0].String()), v)
+	}
+	return text, in.Len
+}
+
+// TestStub reads the stub's bytes as the processor does: each instruction is
+// the one that its text says, ends where the table says, and has its operand
+// where it belongs.
+func TestStub(t *testing.T) {
+	code := stubCode(testTables, testEntry)
+	long := longOffset()
+	values := strings.NewReplacer(
+		"TABLES", fmt.Sprintf("%#x", testTables),
+		"GDT", fmt.Sprintf("%#x", bootinfo.LoadBase+gdtPointerOffset),
+		"LONG", fmt.Sprintf("%#x", bootinfo.LoadBase+long),
+		"ENTRY", fmt.Sprintf("%#x", uint64(testEntry)),
+	)
+	off := 0
+	for i, in := range stub {
+		mode := 32
+		if off >= long {
+			mode = 64
+		}
+		got, size := disassemble(t, code[off:], mode)
+		if want := values.Replace(in.text); got != want {
+			t.Errorf("instruction %d at %#x (%d bits) is %q, want %q", i, off, mode, got, want)
+		}
+		if want := len(in.code) + operandSize[in.operand] + len(in.tail); size != want {
+			t.Errorf("instruction %d (%s) has %d bytes, the table says %d", i, in.text, size, want)
+		}
+		off += size
+	}
+	if off != len(code) {
+		t.Errorf("the instructions end at %#x, the code at %#x", off, len(code))
+	}
+	last := stub[len(stub)-1].text
+	if !strings.HasPrefix(last, "jmp ") {
+		t.Errorf("the stub ends with %q, so the processor runs on into what is behind it", last)
+	}
+}
+
+// TestStubMode follows the far jump: it loads a 64-bit code segment of the
+// table that LGDT loads, and the data segment registers get one of data.
+func TestStubMode(t *testing.T) {
+	for i, want := range []struct{ exec, long, big bool }{{}, {exec: true, long: true}, {big: true}} {
+		d := gdt[i]
+		if i == 0 {
+			if d != 0 {
+				t.Errorf("descriptor 0 is %#x, want the null descriptor", d)
+			}
+			continue
+		}
+		// Intel SDM vol. 3A §3.4.5: figures 3-8 and 5-1.
+		access, flags := byte(d>>40), byte(d>>52)&0xf
+		if access&0x80 == 0 || access&0x10 == 0 || access>>5&3 != 0 {
+			t.Errorf("descriptor %d: access byte %#x, want a present segment of ring 0", i, access)
+		}
+		if got := access&8 != 0; got != want.exec {
+			t.Errorf("descriptor %d: code is %v, want %v", i, got, want.exec)
+		}
+		if access&2 == 0 {
+			t.Errorf("descriptor %d: access byte %#x, want it readable code or writable data", i, access)
+		}
+		if long, big := flags&2 != 0, flags&4 != 0; long != want.long || big != want.big {
+			t.Errorf("descriptor %d: L is %v, D/B is %v, want %v and %v", i, long, big, want.long, want.big)
+		}
+	}
+}
+
+func TestBootPage(t *testing.T) {
+	header := bytes.Repeat([]byte{0xa5}, int(bootinfo.HeaderSize))
+	page := bootPage(testTables, testEntry, header)
+	if len(page) != pageSize {
+		t.Fatalf("the boot page has %d bytes, want %d", len(page), pageSize)
+	}
+	code := stubCode(testTables, testEntry)
+	if !bytes.HasPrefix(page, code) {
+		t.Errorf("the page begins with % x, want the stub", page[:16])
+	}
+	// LGDT's operand: limit, then linear address (SDM vol. 2A, LGDT).
+	limit := binary.LittleEndian.Uint16(page[gdtPointerOffset:])
+	base := binary.LittleEndian.Uint32(page[gdtPointerOffset+2:])
+	if want := uint16(8*len(gdt) - 1); limit != want {
+		t.Errorf("limit of the GDT %#x, want %#x", limit, want)
+	}
+	if want := uint32(bootinfo.LoadBase + gdtOffset); base != want {
+		t.Errorf("base of the GDT %#x, want %#x", base, want)
+	}
+	for i, want := range gdt {
+		if got := binary.LittleEndian.Uint64(page[base-bootinfo.LoadBase+uint32(8*i):]); got != want {
+			t.Errorf("descriptor %d is %#x, want %#x", i, got, want)
+		}
+	}
+	if got := page[bootinfo.HeaderOffset : bootinfo.HeaderOffset+len(header)]; !bytes.Equal(got, header) {
+		t.Errorf("the boot header is % x…, want % x…", got[:8], header[:8])
+	}
+	// Nothing lies over anything else, and between is nothing.
+	for _, r := range []struct {
+		name        string
+		end, mustBy int // where it ends, and where the next begins
+	}{
+		{"the stub", len(code), gdtPointerOffset},
+		{"the GDT pointer", gdtPointerOffset + 6, gdtOffset},
+		{"the GDT", gdtOffset + 8*len(gdt), bootinfo.HeaderOffset},
+		{"the boot header", bootinfo.HeaderOffset + len(header), pageSize},
+	} {
+		if r.end > r.mustBy {
+			t.Errorf("%s ends at %#x, past %#x", r.name, r.end, r.mustBy)
+		} else if len(bytes.Trim(page[r.end:r.mustBy], "\x00")) != 0 {
+			t.Errorf("behind %s, from %#x to %#x, the page is not empty", r.name, r.end, r.mustBy)
+		}
+	}
+}
+
+// TestBootPageFull checks that a header that does not fit stops bake rather
+// than being cut.
+func TestBootPageFull(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("bootPage took a header that is larger than its page")
+		}
+	}()
+	bootPage(testTables, testEntry, make([]byte, pageSize-bootinfo.HeaderOffset+1))
+}
