@@ -11,8 +11,8 @@ cd "$(dirname "$0")"
 metal_text=-2146430976  # 0xffffffff80101000
 kernel_text=-1610608640 # 0xffffffffa0001000
 
-guest() { # NAME LDFLAGS PACKAGE
-	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 go build -trimpath -buildvcs=false \
+guest() { # NAME LDFLAGS PACKAGE [TAGS]
+	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 go build -trimpath -buildvcs=false -tags "${4:-}" \
 		-ldflags="-checklinkname=0 -s -w -funcalign=16 $2" -o "build/$1.elf" "$3"
 	build/pack "build/$1.elf" "bake/components/$1.zst"
 }
@@ -21,8 +21,12 @@ mkdir -p build bin
 CGO_ENABLED=0 go build -o build/pack ./bake/pack
 echo "build: metal"
 guest metal "-T=$metal_text -E=_kiln_start" ./kernel/metal
-echo "build: kernel (the first time takes a minute or two)"
-guest kernel "-T=$kernel_text" ./kernel
+# A kernel for each bake configuration (image/config.go): tags leave out what
+# it does not have.
+echo "build: kernels (the first time takes a minute or two)"
+guest kernel-hw_generic "-T=$kernel_text" ./kernel
+guest kernel-hw_virtio "-T=$kernel_text" ./kernel nommio
+guest kernel-microvm "-T=$kernel_text" ./kernel nopci
 echo "build: kiln"
 CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w" -o bin/kiln ./cmd/kiln
 bin/kiln env >/dev/null # makes the other names of it

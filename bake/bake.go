@@ -23,7 +23,7 @@ import (
 type Options struct {
 	Program string // path on the host
 	Output  string // "" for the program's base name with ".img"
-	Config  string // "" for DefaultConfig
+	Config  string // "" for image.DefaultConfig
 
 	// Others are further programs. A run's configuration says which run;
 	// without one Program does.
@@ -138,11 +138,11 @@ func (o *Options) complete() error {
 		return inputErrorf("", "no program named")
 	}
 	if o.Config == "" {
-		o.Config = DefaultConfig
+		o.Config = image.DefaultConfig
 	}
-	config, err := FindConfig(o.Config)
-	if err != nil {
-		return err
+	config, ok := image.FindConfig(o.Config)
+	if !ok {
+		return inputErrorf(o.Config, "no such configuration; there are %s", strings.Join(image.ConfigNames(), ", "))
 	}
 	o.Config = config.Name
 	if o.Output == "" {
@@ -239,7 +239,7 @@ func (b *baker) contents(m *image.Manifest) (contents, error) {
 		c.kernel, err = readKernel(b.options.Kernel, raw)
 		return c, err
 	}
-	kernel, err := component("kernel")
+	kernel, err := component("kernel-" + b.options.Config)
 	if err != nil {
 		return c, err
 	}

@@ -13,7 +13,8 @@ import (
 //go:embed components
 var components embed.FS
 
-// component returns the ELF file of a kernel component, "metal" or "kernel".
+// component returns the ELF file of a kernel component: "metal", or "kernel-"
+// and the name of a configuration.
 func component(name string) ([]byte, error) {
 	packed, err := components.ReadFile("components/" + name + ".zst")
 	if err != nil {

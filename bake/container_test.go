@@ -58,7 +58,7 @@ func TestContainer(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &image.Manifest{
-		Version: image.ManifestVersion, Config: DefaultConfig, Program: "/bin/sh", Args: []string{"sh", "-c", "echo hi"}, FixedArgs: 2,
+		Version: image.ManifestVersion, Config: image.DefaultConfig, Program: "/bin/sh", Args: []string{"sh", "-c", "echo hi"}, FixedArgs: 2,
 		Env: []string{"PATH=/opt/bin:/bin", "B=2", "A=3", "HOME=/var/web"}, Cwd: "/srv/new",
 		User: &image.User{UID: 101, GID: 4, Groups: []uint32{4}}, Exposed: []string{"53/udp", "80/tcp"},
 	}

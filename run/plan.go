@@ -159,13 +159,21 @@ func newPlan(o Options, h host, t terminal) (*plan, error) {
 	return p, nil
 }
 
+// machineFor returns the machine type: what the user asked for, if the image's
+// kernel finds its devices there, or else the fastest of those.
 func machineFor(o Options) (string, error) {
-	if o.Machine == "" {
-		return qemu.Microvm, nil
+	config, ok := image.FindConfig(o.Manifest.Config)
+	if !ok {
+		config.PCI, config.MMIO = true, true // a kernel program of the user's own
 	}
+	suits := func(t string) bool { return t == qemu.Microvm && config.MMIO || t != qemu.Microvm && config.PCI }
 	for _, t := range qemu.Types() {
-		if o.Machine == t {
+		switch {
+		case o.Machine == "" && suits(t), o.Machine == t && suits(t):
 			return t, nil
+		case o.Machine == t:
+			return "", inputError(fmt.Sprintf("the image was baked with %s: %s; it finds no devices on %s", config.Name, config.Short, t),
+				"bake it with --config "+image.DefaultConfig)
 		}
 	}
 	return "", inputError(fmt.Sprintf("no machine type %q", o.Machine), "there are "+strings.Join(qemu.Types(), ", "))

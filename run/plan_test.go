@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kiln/image"
+	"kiln/run/qemu"
 )
 
 // noKVM is a host without KVM.
@@ -87,6 +88,29 @@ func TestPlanMemory(t *testing.T) {
 	o.Memory = 8
 	if _, err := memoryFor(o); err == nil || !strings.Contains(err.(*Error).Hint, "-M 64") {
 		t.Errorf("hint for -M 8 = %+v, want one that names -M 64", err)
+	}
+}
+
+func TestMachineFor(t *testing.T) {
+	for _, tt := range []struct{ config, asked, want string }{
+		{"hw_generic", "", qemu.Microvm},
+		{"hw_generic", qemu.Q35, qemu.Q35},
+		{"hw_virtio", "", qemu.PC},
+		{"hw_virtio", qemu.Q35, qemu.Q35},
+		{"hw_virtio", qemu.Microvm, ""},
+		{"microvm", "", qemu.Microvm},
+		{"microvm", qemu.Q35, ""},
+		{"microvm", qemu.PC, ""},
+		{"", qemu.PC, qemu.PC},
+		{"", "", qemu.Microvm},
+		{"microvm", "isapc", ""},
+	} {
+		o := testOptions()
+		o.Manifest.Config, o.Machine = tt.config, tt.asked
+		got, err := machineFor(o)
+		if tt.want == "" && !isInput(err) || tt.want != "" && (err != nil || got != tt.want) {
+			t.Errorf("machineFor(%+v) = %q, %v", tt, got, err)
+		}
 	}
 }
 

@@ -42,7 +42,7 @@ func program(t *testing.T, name, source string, flags ...string) string {
 // tree where build.sh has not made the kernel's components.
 func helloImage(t *testing.T) string {
 	t.Helper()
-	if _, err := fs.Stat(os.DirFS(sourceRoot), "bake/components/kernel.zst"); err != nil {
+	if _, err := fs.Stat(os.DirFS(sourceRoot), "bake/components/kernel-hw_generic.zst"); err != nil {
 		t.Skipf("no image can be baked before build.sh has run: %v", err)
 	}
 	hello := program(t, "hello", `int main(void) { return 0; }`)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"kiln/bake"
+	"kiln/image"
 )
 
 const rumprunBakeUsage = "CONFIG OUTPUT PROGRAM… | list | describe CONFIG"
@@ -44,7 +45,7 @@ func (a *app) rumprunBake(args []string) (int, error) {
 		return usage(fmt.Sprintf("%d arguments for %s", len(args)-1, args[0]))
 	}
 	// A configuration that does not exist is the better complaint.
-	if _, err := bake.FindConfig(args[0]); err != nil {
+	if _, err := findConfig(args[0]); err != nil {
 		return 0, err
 	}
 	if len(args) < 3 {
@@ -53,9 +54,18 @@ func (a *app) rumprunBake(args []string) (int, error) {
 	return a.bake(bake.Options{Config: args[0], Output: args[1], Program: args[2], Others: args[3:]})
 }
 
+// findConfig returns the bake configuration called name.
+func findConfig(name string) (image.Config, error) {
+	c, ok := image.FindConfig(name)
+	if !ok {
+		return c, usageError{fmt.Sprintf("there is no configuration %q", name), "there are " + strings.Join(image.ConfigNames(), ", ")}
+	}
+	return c, nil
+}
+
 // listConfigs prints the bake configurations, a line each.
 func listConfigs(w io.Writer) error {
-	for _, c := range bake.Configs() {
+	for _, c := range image.Configs() {
 		if _, err := fmt.Fprintf(w, "%-16s: %s\n", c.Name, c.Short); err != nil {
 			return err
 		}
@@ -65,7 +75,7 @@ func listConfigs(w io.Writer) error {
 
 // describeConfig prints what is in a bake configuration.
 func describeConfig(w io.Writer, name string) error {
-	c, err := bake.FindConfig(name)
+	c, err := findConfig(name)
 	if err != nil {
 		return err
 	}
