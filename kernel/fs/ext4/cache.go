@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"sync"
 	"sync/atomic"
+	"weak"
 
 	"kiln/kernel/fs/block"
 )
@@ -64,20 +65,31 @@ type cache struct {
 	mu      sync.Mutex
 	buffers map[uint64]*buffer // guarded by mu
 	lru     *list.List         // of *buffer that may go, oldest first. Guarded by mu
+	// gone has buffers that went while somebody may still use them: a block
+	// must not have two buffers. Guarded by mu.
+	gone map[uint64]weak.Pointer[buffer]
 }
 
 func newCache(dev block.Device, blockSize, bytes int) *cache {
 	return &cache{
 		dev: dev, blockSize: blockSize, max: max(64, bytes/blockSize),
 		pending: func(uint64) []byte { return nil },
-		buffers: make(map[uint64]*buffer), lru: list.New(),
+		buffers: make(map[uint64]*buffer), lru: list.New(), gone: make(map[uint64]weak.Pointer[buffer]),
 	}
 }
 
 // get returns block nr, which the caller has checked to be on the device.
 func (c *cache) get(nr uint64) (*buffer, error) {
 	c.mu.Lock()
-	if b := c.buffers[nr]; b != nil {
+	b := c.buffers[nr]
+	if b == nil {
+		if b = c.gone[nr].Value(); b != nil {
+			delete(c.gone, nr)
+			c.buffers[nr] = b
+			b.elem = c.lru.PushBack(b)
+		}
+	}
+	if b != nil {
 		if b.elem != nil {
 			c.lru.MoveToBack(b.elem)
 		}
@@ -85,7 +97,7 @@ func (c *cache) get(nr uint64) (*buffer, error) {
 		<-b.ready
 		return b, b.err
 	}
-	b := &buffer{nr: nr, ready: make(chan struct{})}
+	b = &buffer{nr: nr, ready: make(chan struct{})}
 	c.buffers[nr] = b
 	c.mu.Unlock()
 
@@ -118,13 +130,23 @@ func (c *cache) create(nr uint64, d []byte) *buffer {
 	b.set(d)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if old := c.buffers[nr]; old != nil && old.elem != nil {
-		c.lru.Remove(old.elem)
-	}
+	c.drop(nr)
 	c.buffers[nr] = b
 	b.elem = c.lru.PushBack(b)
 	c.trim(c.max)
 	return b
+}
+
+// drop forgets the buffer of block nr.
+//
+// Context: mu held.
+func (c *cache) drop(nr uint64) {
+	if b := c.buffers[nr]; b != nil && b.elem != nil {
+		c.lru.Remove(b.elem)
+		b.elem = nil
+	}
+	delete(c.buffers, nr)
+	delete(c.gone, nr)
 }
 
 // pin keeps b until unpin.
@@ -133,14 +155,9 @@ func (c *cache) create(nr uint64, d []byte) *buffer {
 func (c *cache) pin(b *buffer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if old := c.buffers[b.nr]; old != b {
-		// b went while its user held it. Nobody but that user, who holds
-		// FS.mu, could have changed the block since.
-		if old != nil && old.elem != nil {
-			c.lru.Remove(old.elem)
-		}
-		c.buffers[b.nr] = b
-	}
+	// It may have gone while its user had it.
+	c.buffers[b.nr] = b
+	delete(c.gone, b.nr)
 	if b.elem != nil {
 		c.lru.Remove(b.elem)
 		b.elem = nil
@@ -165,13 +182,7 @@ func (c *cache) unpin(b *buffer) {
 func (c *cache) forget(nr uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if b := c.buffers[nr]; b != nil {
-		delete(c.buffers, nr)
-		if b.elem != nil {
-			c.lru.Remove(b.elem)
-			b.elem = nil
-		}
-	}
+	c.drop(nr)
 }
 
 // trim drops buffers until at most n may go, and returns how many it dropped.
@@ -183,6 +194,14 @@ func (c *cache) trim(n int) int {
 		b := c.lru.Remove(c.lru.Front()).(*buffer)
 		b.elem = nil
 		delete(c.buffers, b.nr)
+		c.gone[b.nr] = weak.Make(b)
+	}
+	if len(c.gone) > 4*c.max {
+		for nr, p := range c.gone {
+			if p.Value() == nil {
+				delete(c.gone, nr)
+			}
+		}
 	}
 	return dropped
 }

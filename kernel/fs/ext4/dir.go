@@ -161,19 +161,32 @@ func (n *inode) find(name string) (slot, error) {
 
 // Lookup implements fs.Inode.
 func (n *inode) Lookup(name string) (fs.Inode, error) {
+	child, free, err := n.lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	if free {
+		// Not under the directory's lock: DecRef takes FS.mu.
+		child.DecRef()
+		return nil, n.f.damaged("directory %d: an entry names inode %d, which is free", n.ino, child.ino)
+	}
+	return child, nil
+}
+
+// lookup is Lookup. free says that the inode has no links, which is damage.
+func (n *inode) lookup(name string) (child *inode, free bool, err error) {
 	// The lock is held until the inode has a reference: as long as the entry
 	// is there, the inode has a link and is not freed.
 	n.mu.RLock()
 	defer n.mu.RUnlock()
 	s, err := n.find(name)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	child, err := n.f.igetLinked(s.e.ino)
-	if err != nil {
-		return nil, err
+	if child, err = n.f.igetLinked(s.e.ino); err != nil {
+		return nil, false, err
 	}
-	return child, nil
+	return child, child.linkCount() == 0, nil
 }
 
 // direntTypes are the types of entries, by their S_IFMT>>12: ext4 has numbers

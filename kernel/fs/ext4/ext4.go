@@ -1,14 +1,13 @@
 package ext4
 
 import (
-	"fmt"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"kiln/kernel/fs"
 	"kiln/kernel/fs/block"
+	"kiln/kernel/fs/ext4/jbd2"
 )
 
 // Options say how to mount.
@@ -31,55 +30,54 @@ type FS struct {
 	dev      block.Device
 	opts     Options
 	sb       *superblock
-	readOnly bool
+	readOnly bool // as mounted
 	cache    *cache
-	zones    []zone // sorted
-	groups   []group
+	zones    []zone    // of its own structures; sorted
+	journal  *jbd2.Log // nil if it has none
+	// journalAt is where the journal is, if it was opened.
+	journalAt []jbd2.Run
+	maxTx     int  // blocks in a transaction
+	wasValid  bool // it was clean before it was mounted
 
 	damageLines atomic.Int32
 
+	commitMu sync.Mutex
+
+	mu            sync.Mutex
+	groups        []group                // guarded by mu
+	tx            *transaction           // the running one. Guarded by mu
+	committed     uint64                 // the last transaction that has. Guarded by mu
+	failed        error                  // why changes are refused. Guarded by mu
+	freeBlocks    uint64                 // as of the bitmaps. Guarded by mu
+	held          map[uint32]*heldBlocks // by group. Guarded by mu
+	heldCount     uint64                 // blocks. Guarded by mu
+	reserved      uint64                 // blocks. Guarded by mu
+	orphans       []*inode               // the list from its end. Guarded by mu
+	orphanFile    *orphanFile            // nil if there is none
+	orphanPresent bool                   // as the superblock has it. Guarded by mu
+	wantLargeFile bool                   // a file is larger than 2 GB. Guarded by mu
+
 	imu    sync.Mutex
 	inodes map[uint32]*inode // in use. Guarded by imu
+
+	writes  atomic.Uint64 // of content that the device has accepted
+	flushed atomic.Uint64 // up to which of them are durable
+
+	checkpointing atomic.Bool    // one is running in the background
+	background    sync.WaitGroup // of checkpoints
 }
 
 var _ fs.Filesystem = (*FS)(nil)
-
-// Mount mounts the file system on dev. It fails with EINVAL if there is none,
-// EOPNOTSUPP if it has features that are not known, EUCLEAN if it is damaged.
-func Mount(dev block.Device, o Options) (*FS, error) {
-	raw, err := readSuper(dev)
-	if err != nil {
-		return nil, fmt.Errorf("ext4: %w", err)
-	}
-	sb, err := parseSuper(raw, dev)
-	if err != nil {
-		return nil, fmt.Errorf("ext4: %w", err)
-	}
-	if o.CacheBytes == 0 {
-		o.CacheBytes = defaultCache
-	}
-	f := &FS{dev: dev, opts: o, sb: sb, readOnly: true, inodes: make(map[uint32]*inode)}
-	f.cache = newCache(dev, sb.blockSize, o.CacheBytes)
-	if sb.incompat&incompatRecover != 0 {
-		return nil, fmt.Errorf("ext4: the journal has to be replayed: %w", syscall.EOPNOTSUPP)
-	}
-	if err := f.loadGroups(); err != nil {
-		return nil, err
-	}
-	root, err := f.Root()
-	if err != nil {
-		return nil, err
-	}
-	root.DecRef()
-	f.log("mounted read-only")
-	return f, nil
-}
 
 // Type implements fs.Filesystem.
 func (f *FS) Type() string { return "ext4" }
 
 // ReadOnly implements fs.Filesystem.
-func (f *FS) ReadOnly() bool { return f.readOnly }
+func (f *FS) ReadOnly() bool { return f.stopped() }
+
+// Shrink drops cached metadata that is not waiting to be written, and returns
+// how many bytes that were.
+func (f *FS) Shrink() int { return f.cache.shrink() * f.sb.blockSize }
 
 // Remote implements fs.Filesystem.
 func (f *FS) Remote() bool { return false }
@@ -90,7 +88,7 @@ func (f *FS) Root() (fs.Inode, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !n.isDir() {
+	if !n.isDir() || n.linkCount() == 0 {
 		n.DecRef()
 		return nil, f.damaged("the root is no directory")
 	}
@@ -103,8 +101,10 @@ func (f *FS) Statfs() (fs.Statfs, error) {
 		Magic: superMagic, BlockSize: int64(f.sb.blockSize), Blocks: f.sb.blocks,
 		Files: uint64(f.sb.inodes), NameLen: maxName,
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s.BlocksFree = f.freeBlocks - min(f.freeBlocks, f.reserved)
 	for i := range f.groups {
-		s.BlocksFree += uint64(f.groups[i].freeBlocks)
 		s.FilesFree += uint64(f.groups[i].freeInodes)
 	}
 	s.BlocksAvail = s.BlocksFree - min(s.BlocksFree, f.sb.reserved)

@@ -139,7 +139,10 @@ func (f *FS) iget(ino uint32) (*inode, error) {
 		n.refs++
 		f.imu.Unlock()
 		<-n.ready
-		return n, n.err
+		if n.err != nil {
+			return nil, n.err
+		}
+		return n, nil
 	}
 	n := &inode{f: f, ino: ino, ready: make(chan struct{}), refs: 1}
 	f.inodes[ino] = n
@@ -150,28 +153,27 @@ func (f *FS) iget(ino uint32) (*inode, error) {
 		f.imu.Lock()
 		delete(f.inodes, ino)
 		f.imu.Unlock()
+		close(n.ready)
+		return nil, n.err
 	}
 	close(n.ready)
-	return n, n.err
+	return n, nil
 }
 
-// igetLinked returns the inode that a directory entry names.
+// igetLinked returns the inode that a directory entry names. The caller checks
+// that it has links.
 func (f *FS) igetLinked(ino uint32) (*inode, error) {
 	if ino < f.sb.firstIno && ino != inoRoot {
 		return nil, f.damaged("a directory entry names inode %d, which is reserved", ino)
 	}
-	n, err := f.iget(ino)
-	if err != nil {
-		return nil, err
-	}
+	return f.iget(ino)
+}
+
+// linkCount returns the number of links.
+func (n *inode) linkCount() uint32 {
 	n.at.Lock()
-	links := n.links
-	n.at.Unlock()
-	if links == 0 {
-		n.DecRef()
-		return nil, f.damaged("a directory entry names inode %d, which is free", ino)
-	}
-	return n, nil
+	defer n.at.Unlock()
+	return n.links
 }
 
 // load reads and decodes the inode.

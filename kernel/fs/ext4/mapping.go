@@ -61,3 +61,54 @@ func (n *inode) maxBlocks() uint64 {
 func (f *FS) blocksOf(size int64) uint64 {
 	return (uint64(size) + uint64(f.sb.blockSize) - 1) / uint64(f.sb.blockSize)
 }
+
+// addMapping maps blocks that the running transaction has taken to what was a
+// hole. It returns how many of them it mapped: all, unless there is an error.
+//
+// Context: FS.mu and n.mu held, the inode touched.
+func (n *inode) addMapping(m mapping) (uint64, error) {
+	if !n.extents {
+		return n.addPointers(m)
+	}
+	if err := n.addExtent(m); err != nil {
+		return 0, err
+	}
+	return m.count, nil
+}
+
+// removeSome frees some of the blocks mapped between start and end. done is
+// true if there are none left.
+//
+// Context: FS.mu held and, unless nobody else has the inode, n.mu; the inode
+// touched.
+func (n *inode) removeSome(start, end uint64) (done bool, err error) {
+	if n.extents {
+		return n.removeExtent(start, end)
+	}
+	return n.removePointers(start, end)
+}
+
+// addBlocks changes i_blocks.
+//
+// Context: FS.mu held, the inode touched.
+func (n *inode) addBlocks(delta int64) {
+	n.at.Lock()
+	defer n.at.Unlock()
+	n.sectors = uint64(max(0, int64(n.sectors)+delta*int64(n.f.sb.blockSize/512)))
+}
+
+// metaGoal returns where a metadata block of the inode would be good.
+//
+// Context: FS.mu held.
+func (n *inode) metaGoal() uint64 {
+	if n.goal != 0 {
+		return n.goal
+	}
+	return n.homeGoal()
+}
+
+// homeGoal returns the first block of the inode's group, where its first
+// blocks would be good.
+func (n *inode) homeGoal() uint64 {
+	return n.f.sb.groupStart((n.ino - 1) / n.f.sb.inodesPerGroup)
+}
