@@ -62,3 +62,29 @@ func headerRanges(h *bootinfo.Header) []namedRange {
 	}
 	return out
 }
+
+// checkKernel checks what the boot header, at off in the file, says of the
+// kernel program.
+func checkKernel(h *bootinfo.Header, off int64) error {
+	entry := false
+	for i, s := range h.Segments[:h.SegmentCount] {
+		bad := func(what string, v uint64) error {
+			return &FormatError{off, fmt.Sprintf("boot header: kernel segment %d: %s", i, what), v}
+		}
+		switch {
+		case s.Virt%PageSize != 0 || s.Phys%PageSize != 0:
+			return bad("not on a page boundary, address", s.Virt|s.Phys)
+		case s.Virt < bootinfo.KernelBase || s.Virt > bootinfo.KernelLimit || s.MemSize > bootinfo.KernelLimit-s.Virt:
+			return bad("outside of the kernel's addresses", s.Virt)
+		case s.FileSize > (s.MemSize+PageSize-1)/PageSize*PageSize:
+			return bad("more is stored than has room in memory, bytes", s.FileSize)
+		}
+		if s.Flags&bootinfo.SegmentExec != 0 && h.KernelEntry >= s.Virt && h.KernelEntry-s.Virt < s.MemSize {
+			entry = true
+		}
+	}
+	if !entry {
+		return &FormatError{off, "boot header: the kernel's entry is not in its code, address", h.KernelEntry}
+	}
+	return nil
+}

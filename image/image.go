@@ -163,6 +163,9 @@ func (p *parser) note() error {
 			return &FormatError{int64(ph.Off), "not a PVH note", nil}
 		}
 		p.Entry = uint64(note.Desc)
+		if first := p.Segments[0]; p.Entry < first.Phys || p.Entry-first.Phys >= first.Size || first.Flags&bootinfo.SegmentExec == 0 {
+			return &FormatError{int64(ph.Off), "the entry is not in the first segment's code, address", p.Entry}
+		}
 		return nil
 	}
 	return &FormatError{0, "no PVH note", nil}
@@ -183,7 +186,11 @@ func (p *parser) header() error {
 			return &FormatError{off, "boot header: " + r.name + " is not in the image, address", r.Addr}
 		}
 	}
-	return nil
+	last := p.Segments[len(p.Segments)-1]
+	if h := p.Header.Image; h.Addr != bootinfo.LoadBase || h.Size != last.Phys+last.Size-bootinfo.LoadBase {
+		return &FormatError{off, "boot header: size of the image", h.Size}
+	}
+	return checkKernel(&p.Header, off)
 }
 
 // manifest reads the manifest.
