@@ -81,6 +81,8 @@ type Mount struct {
 	Type     string `json:"type,omitempty"`     // "" for what is recognised on the device
 	ReadOnly bool   `json:"readOnly,omitempty"` // refuse changes
 	Source   string `json:"source,omitempty"`   // the user's name for it, for messages
+	UID      uint32 `json:"uid,omitempty"`      // 9P: who is root in the guest, on the host
+	GID      uint32 `json:"gid,omitempty"`
 }
 
 // Command is one program of those that a boot runs, one after the other.

@@ -24,6 +24,8 @@ func TestArgs(t *testing.T) {
 		{"pc", Machine{Type: PC, Accel: TCG, Memory: 64, Image: "hello.img", Module: "/proc/self/fd/4", Control: 3, NICs: []NIC{user, tap}}},
 		{"microvm-disks", Machine{Type: Microvm, Accel: TCG, Memory: 64, Image: "hello.img", Control: 3, Disks: []Disk{{"data.iso", Raw, true}, {"a,b.img", QCOW2, false}}}},
 		{"pc-disk", Machine{Type: PC, Accel: TCG, Memory: 64, Image: "hello.img", Control: 3, Disks: []Disk{{"x.img", Raw, false}}}},
+		{"microvm-folders", Machine{Type: Microvm, Accel: TCG, Memory: 64, Image: "hello.img", Control: 3, Folders: []Folder{{"/a", "share0", true}, {"/b,c", "share1", false}}}},
+		{"q35-folder", Machine{Type: Q35, Accel: TCG, Memory: 64, Image: "hello.img", Control: 3, Folders: []Folder{{"/a", "share0", false}}}},
 		{"q35", Machine{Type: Q35, Accel: KVM, Memory: 64, Image: "hello.img", Module: "/proc/self/fd/4", Control: 3}},
 		{"debug", Machine{Type: Microvm, Accel: TCG, Memory: 64, Image: "hello.img", Module: "run.json", Control: NoControl,
 			GDB: 1234, Paused: true, Extra: []string{"-vga", "none"}}},
