@@ -3,6 +3,8 @@ package machine
 import (
 	"unsafe"
 
+	"golang.org/x/sys/unix"
+
 	"kiln/kernel/metal/abi"
 )
 
@@ -86,6 +88,15 @@ func PhysPages(b []byte, pages []PhysAddr) error {
 	}
 	va := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
 	_, err := hostcall("physical addresses", abi.SysPhysPages, va, uintptr(len(pages)), uintptr(unsafe.Pointer(&pages[0])), 0, 0)
+	return err
+}
+
+// Populate gives frames to the pages that b lies in. Like PhysPages it fails when
+// only what is kept back for the kernel is left.
+func Populate(b []byte) error {
+	va := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
+	start := va &^ (PageSize - 1)
+	_, err := hostcall("populate", unix.SYS_MADVISE, start, va+uintptr(len(b))-start, unix.MADV_POPULATE_WRITE, 0, 0)
 	return err
 }
 

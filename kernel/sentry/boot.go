@@ -1,6 +1,7 @@
 package sentry
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -13,11 +14,12 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/kernel/auth"
 	"gvisor.dev/gvisor/pkg/sentry/loader"
 	_ "gvisor.dev/gvisor/pkg/sentry/syscalls/linux" // the system call table
+	"gvisor.dev/gvisor/pkg/sentry/time"
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
 
-	"kiln/kernel/machine"
 	"kiln/kernel/notice"
 	"kiln/kernel/sentry/platform"
+	"kiln/kernel/virtio"
 )
 
 // Sentry is the running Sentry with its image.
@@ -29,8 +31,10 @@ type Sentry struct {
 	mounts   *mounter
 	mns      *vfs.MountNamespace
 	networks *networks
-	clock    machine.ClockInfo
 	memory   *memoryKiller
+	storage  *storage
+	started  bool                // tasks run
+	idle     *kernel.ThreadGroup // process 1 if it is none of the programs: it never runs
 	console  console
 	running  processes // the programs, while they run
 }
@@ -46,14 +50,10 @@ func Boot(c Config) (*Sentry, error) {
 	if err := setUpMemory(total); err != nil {
 		return nil, err
 	}
-	clock, err := machine.Clock()
-	if err != nil {
-		return nil, err
-	}
 	cpuid.Initialize()
 	fpu.InitHostState()
 
-	s := &Sentry{clock: clock, config: c, memory: newMemoryKiller()}
+	s := &Sentry{config: c, memory: newMemoryKiller()}
 	s.platform = platform.New(platform.Hooks{
 		Poll:     c.Poll,
 		Pressure: s.memory.check,
@@ -63,10 +63,15 @@ func Boot(c Config) (*Sentry, error) {
 		return nil, err
 	}
 	// Programs that need no network run without one that does not work.
-	if err := s.networks.attach(c.Interfaces); err != nil {
+	devices, err := virtio.Discover()
+	if err := errors.Join(err, s.networks.attach(devices, c.Interfaces)); err != nil {
 		notice.Printf("network: %v", err)
 	}
+	if err := s.findStorage(devices); err != nil {
+		return nil, err
+	}
 	s.memory.kernel = s.kernel
+	s.memory.reclaim = s.storage.reclaim
 	if err := s.mountFilesystems(); err != nil {
 		return nil, err
 	}
@@ -102,11 +107,7 @@ func (s *Sentry) initKernel(total uint64) error {
 	}
 	params := kernel.NewVDSOParamPage(mf, vdso.ParamPage.FileRange())
 	clock := kernel.NewTimekeeper()
-	clocks, err := newClocks(s.clock)
-	if err != nil {
-		return err
-	}
-	clock.SetClocks(clocks, params)
+	clock.SetClocks(time.NewCalibratedClocks(false), params)
 
 	userns := auth.NewRootUserNamespace()
 	s.creds = initCredentials(userns, s.config.Processes != 0, s.config.User)
@@ -148,6 +149,11 @@ func (s *Sentry) mountHost() error {
 func (s *Sentry) mountFilesystems() error {
 	if err := registerFilesystems(s.kernel.VFS()); err != nil {
 		return err
+	}
+	if s.storage != nil {
+		if err := s.storage.register(s.kernel.VFS()); err != nil {
+			return err
+		}
 	}
 	s.mounts = &mounter{
 		ctx:   s.kernel.SupervisorContext(),

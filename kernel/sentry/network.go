@@ -70,12 +70,11 @@ func (n *networks) resolvChanged() {
 	}
 }
 
-// attach starts the machine's network devices and configures the first as the
+// attach starts the network devices among those found and configures the first as the
 // first of interfaces, and so on. A device without a configuration stays off.
 // No device at all is no error: many programs need none.
-func (n *networks) attach(interfaces []network.Interface) error {
-	found, err := virtio.Discover()
-	errs := []error{err}
+func (n *networks) attach(found []virtio.Found, interfaces []network.Interface) error {
+	var errs []error
 	for _, f := range found {
 		if f.ID != virtio.DeviceNet || len(interfaces) == 0 {
 			continue

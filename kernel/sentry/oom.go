@@ -41,6 +41,10 @@ type memoryKiller struct {
 	state  func() (machine.MemInfo, error) // machine.Memory; tests replace it
 	failed atomic.Bool                     // state failed; said once
 
+	// reclaim takes memory from the page cache and returns how many pages
+	// that was. It may be nil.
+	reclaim func(pages int) int
+
 	mu        sync.Mutex          // lock order: before the Sentry's task set
 	victim    *kernel.ThreadGroup // killed and perhaps not yet gone, or nil
 	killed    time.Time           // when victim was
@@ -79,11 +83,19 @@ func (k *memoryKiller) short() bool {
 	return m.Free <= m.LowWater
 }
 
-// relieve frees memory: first the kernel's own garbage, then by killing.
+// reclaimPages is how many pages the page cache is asked for at once: enough for
+// a while, as to take pages from programs' mappings costs them page faults.
+const reclaimPages = 1024
+
+// relieve frees memory: first that of the page cache, then the kernel's own
+// garbage, then by killing.
 func (k *memoryKiller) relieve() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.victim != nil && time.Since(k.killed) < victimGrace {
+		return
+	}
+	if k.reclaim != nil && k.reclaim(reclaimPages) > 0 && !k.short() {
 		return
 	}
 	if time.Since(k.reclaimed) > reclaimInterval {

@@ -19,6 +19,7 @@ import (
 // the other. Requests of the host come in, and nothing is written, through
 // control, which may be nil.
 func (s *Sentry) Run(control io.Reader) (Exit, error) {
+	defer s.unmount()
 	if len(s.config.Programs) > 1 {
 		return s.runSequence(control)
 	}
@@ -32,7 +33,7 @@ func (s *Sentry) Run(control io.Reader) (Exit, error) {
 	if err := s.awaitNetwork(); err != nil {
 		return Exit{}, err
 	}
-	if err := s.kernel.Start(); err != nil {
+	if err := s.startKernel(); err != nil {
 		return Exit{}, err
 	}
 	s.console.start()
@@ -43,6 +44,15 @@ func (s *Sentry) Run(control io.Reader) (Exit, error) {
 	init.WaitExited()
 	s.console.drain()
 	return s.exitOf(init), nil
+}
+
+// startKernel lets tasks run.
+func (s *Sentry) startKernel() error {
+	if err := s.kernel.Start(); err != nil {
+		return err
+	}
+	s.started = true
+	return nil
 }
 
 // exitOf says how process tg, which has ended, did so.

@@ -65,7 +65,7 @@ func (s *Sentry) runSequence(control io.Reader) (Exit, error) {
 	if err := s.awaitNetwork(); err != nil {
 		return Exit{}, err
 	}
-	if err := s.kernel.Start(); err != nil { // there is nothing to start yet
+	if err := s.startKernel(); err != nil { // there is nothing to start yet
 		return Exit{}, err
 	}
 	if err := s.createIdleInit(); err != nil {
@@ -101,6 +101,7 @@ func (s *Sentry) createIdleInit() error {
 	if err != nil {
 		return err
 	}
+	s.idle = init
 	ctx := init.Leader().AsyncContext()
 	table.DecRef(ctx)
 	// Its children are gone when they end, for it never waits (wait(2)).
