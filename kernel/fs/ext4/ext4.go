@@ -52,6 +52,7 @@ type FS struct {
 	held          map[uint32]*heldBlocks // by group. Guarded by mu
 	heldCount     uint64                 // blocks. Guarded by mu
 	reserved      uint64                 // blocks. Guarded by mu
+	left          map[uint32]unsynced    // inodes not in use any more. Guarded by mu
 	orphans       []*inode               // the list from its end. Guarded by mu
 	orphanFile    *orphanFile            // nil if there is none
 	orphanPresent bool                   // as the superblock has it. Guarded by mu

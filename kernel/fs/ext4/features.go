@@ -39,6 +39,7 @@ const (
 	roGdtCsum       = 0x00010
 	roDirNlink      = 0x00020
 	roExtraIsize    = 0x00040
+	roBigalloc      = 0x00200 // only read
 	roMetadataCsum  = 0x00400
 	roOrphanPresent = 0x10000
 

@@ -125,7 +125,7 @@ func (s *superblock) hasSuper(g uint32) bool {
 // descBlock returns where block i of the group descriptors is.
 func (s *superblock) descBlock(i uint32) uint64 {
 	if s.incompat&incompatMetaBG == 0 || i < s.firstMetaBG {
-		return uint64(s.firstData) + 1 + uint64(i)
+		return uint64(superOff/s.blockSize) + 1 + uint64(i)
 	}
 	g := i * s.descPerBlock
 	nr := s.groupStart(g)

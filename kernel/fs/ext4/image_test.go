@@ -210,3 +210,27 @@ func reindex(t testing.TB, name string) {
 		t.Fatalf("e2fsck -fyD: %v\n%s", err, out)
 	}
 }
+
+// smallImage makes an image of 1 MB, or what a journal needs, with an index in
+// its directories.
+func smallImage(dir, root string, args []string) (*memory, error) {
+	name := filepath.Join(dir, "image")
+	size := "1M"
+	for _, a := range args {
+		if a == "-J" {
+			size = "4M"
+		}
+	}
+	defer os.Remove(name)
+	args = append([]string{"-q", "-F", "-b", "1024", "-N", "256", "-d", root}, append(args, name, size)...)
+	if out, err := exec.Command("/usr/sbin/mke2fs", args...).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("mke2fs %v: %w\n%s", args, err, out)
+	}
+	// e2fsck -D gives directories an index; it exits with 1 for having changed
+	// something.
+	out, err := exec.Command("/usr/sbin/e2fsck", "-fyD", name).CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !(errors.As(err, &exit) && exit.ExitCode() == 1) {
+		return nil, fmt.Errorf("e2fsck: %w\n%s", err, out)
+	}
+	return blocktest.Load(name, 512)
+}

@@ -76,6 +76,45 @@ func (n *inode) addMapping(m mapping) (uint64, error) {
 	return m.count, nil
 }
 
+// mapCost returns how many blocks may be needed to map up to span blocks from
+// logical block lblk on.
+//
+// Context: FS.mu and n.mu held.
+func (n *inode) mapCost(lblk uint64) (extra, span uint64, err error) {
+	if n.extents {
+		path, err := n.extPath(lblk)
+		if err != nil {
+			return 0, 0, err
+		}
+		if d := n.nodeBytes(path[len(path)-1]); extCount(d) < extMax(d) {
+			return 0, extMaxLen, nil
+		}
+		return uint64(len(path)) + 1, extMaxLen, nil
+	}
+	path := n.f.pointerPath(lblk)
+	if len(path) == 0 {
+		return 0, 0, nil
+	}
+	last := path[len(path)-1]
+	if len(path) == 1 {
+		return 0, uint64(directBlocks - last), nil
+	}
+	d := n.root[:]
+	for level, i := range path[:len(path)-1] {
+		nr := pointer(d, i)
+		if nr == 0 {
+			extra = uint64(len(path) - 1 - level)
+			break
+		}
+		b, err := n.indirect(nr)
+		if err != nil {
+			return 0, 0, err
+		}
+		d = b.bytes()
+	}
+	return extra, uint64(n.f.sb.blockSize/4 - last), nil
+}
+
 // removeSome frees some of the blocks mapped between start and end. done is
 // true if there are none left.
 //

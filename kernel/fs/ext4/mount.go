@@ -14,7 +14,7 @@ import (
 // A file system that has features which forbid only writing, or that is on a
 // read-only device, is mounted read-only, with a line in the log.
 func Mount(dev block.Device, o Options) (*FS, error) {
-	f, err := open(dev, o)
+	f, err := open(dev, o, !dev.ReadOnly())
 	if err != nil {
 		return nil, err
 	}
@@ -24,7 +24,7 @@ func Mount(dev block.Device, o Options) (*FS, error) {
 	if f.journal != nil || f.sb.hasJournal() {
 		// Replay may have changed anything.
 		journal, runs := f.journal, f.journalAt
-		if f, err = open(dev, o); err != nil {
+		if f, err = open(dev, o, false); err != nil {
 			return nil, err
 		}
 		f.journal = journal
@@ -39,13 +39,14 @@ func Mount(dev block.Device, o Options) (*FS, error) {
 	return f, nil
 }
 
-// open reads superblock and descriptors.
-func open(dev block.Device, o Options) (*FS, error) {
+// open reads superblock and descriptors. mayBeTorn says that the journal has
+// not been replayed yet.
+func open(dev block.Device, o Options, mayBeTorn bool) (*FS, error) {
 	raw, err := readSuper(dev)
 	if err != nil {
 		return nil, fmt.Errorf("ext4: %w", err)
 	}
-	sb, err := parseSuper(raw, dev)
+	sb, err := parseSuper(raw, dev, mayBeTorn)
 	if err != nil {
 		return nil, fmt.Errorf("ext4: %w", err)
 	}
@@ -55,7 +56,7 @@ func open(dev block.Device, o Options) (*FS, error) {
 	f := &FS{
 		dev: dev, opts: o, sb: sb, readOnly: o.ReadOnly || dev.ReadOnly(),
 		inodes: make(map[uint32]*inode), held: make(map[uint32]*heldBlocks),
-		tx: newTransaction(1), maxTx: maxTransaction,
+		left: make(map[uint32]unsynced), tx: newTransaction(1), maxTx: maxTransaction,
 		orphanPresent: sb.roCompat&roOrphanPresent != 0,
 	}
 	f.cache = newCache(dev, sb.blockSize, o.CacheBytes)
@@ -67,7 +68,7 @@ func open(dev block.Device, o Options) (*FS, error) {
 
 // recover opens the journal and replays it.
 func (f *FS) recover() error {
-	dirty := f.sb.incompat&incompatRecover != 0
+	dirty := f.sb.incompat&incompatRecover != 0 || f.sb.torn
 	if !f.sb.hasJournal() {
 		if dirty {
 			return f.damaged("the journal has to be replayed, but there is none")
@@ -148,8 +149,9 @@ func (f *FS) journalRuns() ([]jbd2.Run, error) {
 	return runs, nil
 }
 
-// writeSuper changes the superblock in its place, past the journal, which has
-// nothing to replay.
+// writeSuper changes the superblock in its place, past the journal. Where the
+// journal does not have the superblock too, only the flag that the journal has
+// to be replayed may change, so that a torn write is understood: see isTorn.
 func (f *FS) writeSuper(change func(s []byte)) error {
 	ss := f.dev.SectorSize()
 	at := superOff / ss * ss
@@ -200,6 +202,11 @@ func (f *FS) start() error {
 	}
 	// What cannot be freed stays on the list: e2fsck can free it.
 	err = f.cleanOrphans()
+	if err == nil && f.orphanFile != nil && f.orphanFile.count == 0 {
+		f.mu.Lock()
+		err = f.setOrphanPresent(false)
+		f.mu.Unlock()
+	}
 	if isDamage(err) {
 		f.orphanFile, err = nil, nil
 	}
@@ -212,8 +219,6 @@ func (f *FS) startWriting() error {
 	state := uint16(0)
 	err := f.writeSuper(func(s []byte) {
 		state = le.Uint16(s[sbState:])
-		le.PutUint32(s[sbMtime:], uint32(f.now().Unix()))
-		le.PutUint16(s[sbMntCount:], le.Uint16(s[sbMntCount:])+1)
 		if f.journal != nil {
 			le.PutUint32(s[sbIncompat:], le.Uint32(s[sbIncompat:])|incompatRecover)
 		} else {
@@ -237,7 +242,23 @@ func (f *FS) startWriting() error {
 	} else if !f.wasValid {
 		f.log("not unmounted cleanly, and without a journal: run e2fsck")
 	}
+	if err := f.countMount(); err != nil {
+		return err
+	}
 	return f.openOrphanFile()
+}
+
+// countMount notes in the superblock when it was mounted.
+func (f *FS) countMount() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s, err := f.superBytes()
+	if err != nil {
+		return err
+	}
+	le.PutUint32(s[sbMtime:], uint32(f.now().Unix()))
+	le.PutUint16(s[sbMntCount:], le.Uint16(s[sbMntCount:])+1)
+	return nil
 }
 
 // stopped reports whether changes are refused.
@@ -313,8 +334,6 @@ func (f *FS) markUnmounted() error {
 	f.imu.Unlock()
 	if inUse > 0 {
 		f.log("%d inodes are in use at unmount", inUse)
-	} else if f.orphanFile != nil {
-		return f.setOrphanPresent(false)
 	}
 	return nil
 }

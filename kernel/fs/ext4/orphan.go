@@ -28,6 +28,7 @@ type orphanState struct {
 type orphanFile struct {
 	blocks []uint64
 	seed   uint32
+	count  int // inodes listed. Guarded by FS.mu
 }
 
 // addOrphan lists an inode, unless it is listed.
@@ -126,6 +127,7 @@ func (f *FS) addToFile(n *inode) (ok bool, err error) {
 			}
 			le.PutUint32(f.dirty(b, kindOrphans, f.orphanFile.seed)[off:], n.ino)
 			n.orphan = orphanState{true, true, nr, off}
+			f.orphanFile.count++
 			return true, f.setOrphanPresent(true)
 		}
 	}
@@ -139,6 +141,9 @@ func (f *FS) dropFromFile(n *inode) error {
 	}
 	le.PutUint32(f.dirty(b, kindOrphans, f.orphanFile.seed)[n.orphan.off:], 0)
 	n.orphan = orphanState{}
+	if f.orphanFile.count--; f.orphanFile.count == 0 {
+		return f.setOrphanPresent(false)
+	}
 	return nil
 }
 
@@ -234,6 +239,7 @@ func (f *FS) findOrphans() ([]*inode, error) {
 		d := b.bytes()
 		for off := 0; off < len(d)-orphanTailLen; off += 4 {
 			if ino := le.Uint32(d[off:]); ino != 0 {
+				f.orphanFile.count++
 				if _, err := add(ino, orphanState{true, true, nr, off}); err != nil {
 					return found, err
 				}

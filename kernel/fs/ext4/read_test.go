@@ -126,7 +126,7 @@ var layouts = []struct {
 // TestRead compares trees that mke2fs -d made with what we read.
 func TestRead(t *testing.T) {
 	root := t.TempDir()
-	makeTree(t, root, 1500)
+	makeTree(t, root, 600)
 	want := hostTree(t, root)
 	for _, l := range layouts {
 		t.Run(l.name, func(t *testing.T) {

@@ -70,6 +70,9 @@ type superblock struct {
 
 	compat, incompat, roCompat uint32
 
+	// torn says that the checksum is wrong, but may be right after replay.
+	torn bool
+
 	uuid        [16]byte
 	csumSeed    uint32
 	hashSeed    [4]uint32
@@ -107,8 +110,26 @@ func readSuper(dev block.Device) ([]byte, error) {
 	return buf[superOff : superOff+superLen], nil
 }
 
-// parseSuper checks a raw superblock for a device of size bytes.
-func parseSuper(raw []byte, dev block.Device) (*superblock, error) {
+// isTorn reports whether a raw superblock with a wrong checksum may be half of
+// a write that the power cut: its two sectors are then of two versions. While
+// the file system is mounted, the journal has a whole copy. The writes past
+// the journal change nothing but the flag that says so: see FS.writeSuper.
+func isTorn(raw []byte) bool {
+	if le.Uint32(raw[0x5c:])&compatHasJournal == 0 {
+		return false
+	}
+	incompat := le.Uint32(raw[sbIncompat:])
+	if incompat&incompatRecover != 0 {
+		return true
+	}
+	other := append([]byte(nil), raw[:sbCsum]...)
+	le.PutUint32(other[sbIncompat:], incompat|incompatRecover)
+	return le.Uint32(raw[sbCsum:]) == crc32c(^uint32(0), other)
+}
+
+// parseSuper checks a raw superblock of a device. mayBeTorn says that the
+// journal has not been replayed yet.
+func parseSuper(raw []byte, dev block.Device, mayBeTorn bool) (*superblock, error) {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("superblock: %s: %w", fmt.Sprintf(format, args...), fs.EUCLEAN)
 	}
@@ -139,7 +160,9 @@ func parseSuper(raw []byte, dev block.Device) (*superblock, error) {
 			return nil, bad("checksum type %d is not known", raw[0x175])
 		}
 		if got, want := u32(sbCsum), crc32c(^uint32(0), raw[:sbCsum]); got != want {
-			return nil, bad("checksum %#x, computed %#x", got, want)
+			if s.torn = mayBeTorn && isTorn(raw); !s.torn {
+				return nil, bad("checksum %#x, computed %#x", got, want)
+			}
 		}
 	}
 	s.csumSeed = crc32c(^uint32(0), s.uuid[:])
@@ -177,17 +200,20 @@ func (s *superblock) checkGeometry(raw []byte, dev block.Device, bad func(string
 		return fmt.Errorf("blocks of %d bytes on sectors of %d: %w", s.blockSize, dev.SectorSize(), syscall.EINVAL)
 	}
 	wantFirst := uint32(0)
-	if s.blockSize == 1024 {
+	bits := uint32(8 * s.blockSize)
+	perGroup := bits
+	if s.roCompat&roBigalloc != 0 { // a bit stands for a cluster of blocks
+		perGroup <<= min(le.Uint32(raw[0x1c:])-min(le.Uint32(raw[0x1c:]), log), 16)
+	} else if s.blockSize == 1024 {
 		wantFirst = 1
 	}
-	bits := uint32(8 * s.blockSize)
 	inodesPerBlock := uint32(s.blockSize / max(s.inodeSize, 1))
 	switch {
 	case s.inodeSize < 128 || s.inodeSize > s.blockSize || s.inodeSize&(s.inodeSize-1) != 0:
 		return bad("inodes of %d bytes", s.inodeSize)
 	case s.firstData != wantFirst:
 		return bad("first block %d with blocks of %d bytes", s.firstData, s.blockSize)
-	case s.blocksPerGroup == 0 || s.blocksPerGroup > bits || s.blocksPerGroup%8 != 0:
+	case s.blocksPerGroup == 0 || s.blocksPerGroup > perGroup || s.blocksPerGroup%8 != 0:
 		return bad("%d blocks a group", s.blocksPerGroup)
 	case s.inodesPerGroup < inodesPerBlock || s.inodesPerGroup > bits || s.inodesPerGroup%8 != 0:
 		return bad("%d inodes a group", s.inodesPerGroup)

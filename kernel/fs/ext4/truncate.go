@@ -70,6 +70,8 @@ func (n *inode) Truncate(size int64) error {
 		if err := n.zeroEdge(size, (int64(f.blocksOf(size)) * int64(f.sb.blockSize))); err != nil {
 			return err
 		}
+	} else if err := n.cleanTail(size); err != nil {
+		return err
 	}
 	start := f.blocksOf(max(size, n.size))
 	if size <= n.size {
@@ -194,6 +196,11 @@ func (n *inode) preallocate(off, end int64, extend bool) error {
 		return syscall.EOPNOTSUPP
 	}
 	f := n.f
+	if extend {
+		if err := n.cleanTail(end); err != nil {
+			return err
+		}
+	}
 	bs := int64(f.sb.blockSize)
 	last := f.blocksOf(end)
 	for at := uint64(off / bs); at < last; {
@@ -264,6 +271,7 @@ func (f *FS) release(n *inode) {
 		return
 	}
 	f.unreserve(n, 0, 1<<63)
+	n.leave()
 	if n.links > 0 || f.readOnly || f.failed != nil {
 		if n.dirty && f.failed == nil {
 			n.store()

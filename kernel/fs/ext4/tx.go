@@ -331,6 +331,11 @@ func (f *FS) commit(id uint64) error {
 		f.unhold(z.start, z.end-z.start)
 	}
 	f.committed = tx.id
+	for ino, u := range f.left {
+		if f.isDurable(u) {
+			delete(f.left, ino)
+		}
+	}
 	f.mu.Unlock()
 	f.checkpointSoon()
 	return nil

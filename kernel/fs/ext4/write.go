@@ -47,6 +47,9 @@ func (n *inode) WriteAt(p []byte, off int64) (int, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if err := n.cleanTail(off); err != nil {
+		return 0, err
+	}
 	for done := 0; done < len(p); {
 		k, err := n.writeChunk(p[done:min(len(p), done+chunkBytes)], off+int64(done))
 		done += k
@@ -58,6 +61,16 @@ func (n *inode) WriteAt(p []byte, off int64) (int, error) {
 		}
 	}
 	return len(p), nil
+}
+
+// cleanTail zeroes what the last block has behind the end of the file, before
+// the file grows with a gap up to offset to. It is zero already, unless a
+// crash came between content and size.
+//
+// Context: n.mu held.
+func (n *inode) cleanTail(to int64) error {
+	end := int64(n.f.blocksOf(n.size)) * int64(n.f.sb.blockSize)
+	return n.zeroEdge(n.size, min(to, end))
 }
 
 // maxBytes returns how large the file can become.
@@ -171,6 +184,14 @@ func (n *inode) holdFor(m *mapping) error {
 	defer f.mu.Unlock()
 	own := n.reserve.count(m.start, m.end())
 	want := min(m.count, f.available()+own)
+	if f.available()+own < want+want/64+16 {
+		// The last blocks: some are needed to find the others by.
+		extra, span, err := n.mapCost(m.start)
+		if err != nil {
+			return err
+		}
+		want = min(want, span, f.available()+own-min(f.available()+own, extra))
+	}
 	if want == 0 {
 		return syscall.ENOSPC
 	}
@@ -380,26 +401,4 @@ func (n *inode) noteWrite() {
 			return
 		}
 	}
-}
-
-// Sync implements fs.Inode.
-func (n *inode) Sync(dataOnly bool) error {
-	f := n.f
-	wrote := n.wrote.Load()
-	f.mu.Lock()
-	tx, failed := n.syncTx, f.failed
-	if dataOnly {
-		tx = n.dataTx
-	}
-	pending := tx > f.committed
-	f.mu.Unlock()
-	if failed != nil {
-		return failed
-	}
-	if pending {
-		if err := f.commit(tx); err != nil {
-			return err
-		}
-	}
-	return f.flushContent(wrote)
 }

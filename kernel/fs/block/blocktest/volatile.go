@@ -114,11 +114,14 @@ func (v *Volatile) WriteZeroes(off, length int64) error {
 
 // Cut returns what a disk may hold if the power goes now: what was flushed,
 // and of each later write nothing, everything, or some of its sectors, in any
-// order. The disk itself goes on.
+// order. The disk itself goes on. Without r, only what was flushed is left.
 func (v *Volatile) Cut(r *rand.Rand) *Memory {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	m := v.stable.Clone()
+	if r == nil {
+		return m
+	}
 	order := r.Perm(len(v.pending))
 	style := r.IntN(5)
 	if style == 1 {
