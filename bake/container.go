@@ -254,13 +254,12 @@ func (c container) user(text string) error {
 			return inputErrorf(c.name, "/etc/passwd has no numbers for user %s", name)
 		}
 		u.Groups = c.groupsOf(line[0])
-		if home := line[5]; home != "" && !hasVariable(c.manifest.Env, "HOME") {
-			c.manifest.Env = append(c.manifest.Env, "HOME="+home)
-		}
+		c.home(line[5])
 	default:
 		if u.UID, _, ok = ids(name, "0"); !ok {
 			return inputErrorf(c.name, "its user %q is not in its /etc/passwd", name)
 		}
+		c.home("/")
 	}
 	if hasGroup {
 		u.Groups = nil
@@ -280,6 +279,13 @@ func (c container) user(text string) error {
 	}
 	c.manifest.User = u
 	return nil
+}
+
+// home sets HOME, unless it is set or dir is empty.
+func (c container) home(dir string) {
+	if dir != "" && !hasVariable(c.manifest.Env, "HOME") {
+		c.manifest.Env = append(c.manifest.Env, "HOME="+dir)
+	}
 }
 
 // ids reads a user's and a group's number.

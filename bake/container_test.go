@@ -112,6 +112,9 @@ func TestContainerUser(t *testing.T) {
 		if err != nil || !reflect.DeepEqual(m.User, want) {
 			t.Errorf("user %q = %+v, %v, want %+v", user, m.User, err, want)
 		}
+		if user == "7" && !reflect.DeepEqual(m.Env, []string{"HOME=/"}) {
+			t.Errorf("user %q: environment %q, want a home", user, m.Env)
+		}
 	}
 }
 

@@ -33,6 +33,9 @@ const cookieScheme = "qemu:"
 // rumpstop is the command rumpstop.
 func (a *app) rumpstop(args []string) (int, error) {
 	a.name = "rumpstop"
+	if len(args) > 0 && (args[0] == "-h" || args[0] == "--help") {
+		return a.help([]string{"rumpstop"})
+	}
 	if len(args) > 0 && args[0] == "-S" { // sudo, which nothing here needs
 		args = args[1:]
 	}
