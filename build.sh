@@ -29,5 +29,7 @@ guest kernel-hw_virtio "-T=$kernel_text" ./kernel nommio
 guest kernel-microvm "-T=$kernel_text" ./kernel nopci
 echo "build: kiln"
 CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w" -o bin/kiln ./cmd/kiln
-bin/kiln env >/dev/null # makes the other names of it
+# The other names of it, beside it and as a Rumprun tree has them.
+bin/kiln env >/dev/null
+bin/kiln env --install rumprun >/dev/null
 echo "build: bin/kiln"

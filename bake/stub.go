@@ -28,10 +28,15 @@ const (
 	operandEntry  // 64 bits: metal's entry, virtual
 )
 
-// stub takes the processor from the PVH entry to metal: from 32-bit protected
-// mode without paging, EBX = physical address of the start info (Xen,
-// docs/misc/pvh.pandoc), to long mode on the boot page tables with DI = the
-// start info's address. It uses no stack and no memory but its own page.
+// stub takes the processor from one of two entries to metal: from 32-bit
+// protected mode without paging to long mode on the boot page tables, with DI =
+// the physical address of what the loader has to say. It uses no stack and no
+// memory but its own page.
+//
+// The PVH entry is its first instruction: EBX = the start info's address (Xen,
+// docs/misc/pvh.pandoc), SI = 0. The Multiboot2 entry is its third: EBX = the
+// boot information's address, EAX = bootinfo.MultibootMagic (Multiboot2
+// Specification 2.0, §3.3), which SI gets.
 //
 // The program may not be assembled when Kiln is built or used, for want of an
 // assembler on the user's machine, so here are its bytes. TestStub compares
@@ -42,6 +47,9 @@ var stub = [...]struct {
 	operand int    // what follows them
 	tail    []byte // what follows the operand
 }{
+	{text: "xor esi, esi", code: []byte{0x31, 0xf6}},
+	{text: "jmp .+0x2", code: []byte{0xeb, 0x02}},
+	{text: "mov esi, eax", code: []byte{0x89, 0xc6}}, // the Multiboot2 entry
 	{text: "cli", code: []byte{0xfa}},
 	{text: "mov edi, ebx", code: []byte{0x89, 0xdf}},
 
@@ -66,15 +74,20 @@ var stub = [...]struct {
 	{text: "lgdt [GDT]", code: []byte{0x0f, 0x01, 0x15}, operand: operandGDT},
 	{text: "jmp far 0x8:LONG", code: []byte{0xea}, operand: operandLong, tail: []byte{0x08, 0x00}},
 
-	// 64-bit code. The move to EDI clears the upper half of RDI.
+	// 64-bit code. The moves to EDI and ESI clear their upper halves.
 	{text: "mov ax, 0x10", code: []byte{0x66, 0xb8, 0x10, 0x00}},
 	{text: "mov ds, ax", code: []byte{0x8e, 0xd8}},
 	{text: "mov es, ax", code: []byte{0x8e, 0xc0}},
 	{text: "mov ss, ax", code: []byte{0x8e, 0xd0}},
 	{text: "mov edi, edi", code: []byte{0x89, 0xff}},
+	{text: "mov esi, esi", code: []byte{0x89, 0xf6}},
 	{text: "mov rax, ENTRY", code: []byte{0x48, 0xb8}, operand: operandEntry},
 	{text: "jmp rax", code: []byte{0xff, 0xe0}},
 }
+
+// multibootEntry is where the stub's Multiboot2 entry lies: the length of the
+// two instructions before it.
+const multibootEntry = bootinfo.LoadBase + 4
 
 // operandSize is the size in bytes of each kind of operand.
 var operandSize = [...]int{operandTables: 4, operandGDT: 4, operandLong: 4, operandEntry: 8}

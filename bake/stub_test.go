@@ -89,6 +89,70 @@ func TestStub(t *testing.T) {
 	}
 }
 
+// TestEntries checks where the stub's two entries lie: what the PVH entry jumps
+// over is what the Multiboot2 entry begins with.
+func TestEntries(t *testing.T) {
+	code := stubCode(testTables, testEntry)
+	jump, err := x86asm.Decode(code[2:], 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	distance, ok := jump.Args[0].(x86asm.Rel)
+	if jump.Op != x86asm.JMP || !ok {
+		t.Fatalf("the second instruction is %v, want a jump", jump)
+	}
+	after := 2 + jump.Len
+	if after != multibootEntry-bootinfo.LoadBase {
+		t.Errorf("the Multiboot2 entry is at %#x, the jump before it ends at %#x", multibootEntry, after)
+	}
+	got, size := disassemble(t, code[after:], 32)
+	if want := "mov esi, eax"; got != want {
+		t.Errorf("the Multiboot2 entry begins with %q, want %q: metal must learn which loader it was", got, want)
+	}
+	if int(distance) != size {
+		t.Errorf("the PVH entry jumps %d bytes, want %d: over one instruction", distance, size)
+	}
+}
+
+// TestMultibootHeader reads the header as GRUB does (Multiboot2 Specification
+// 2.0, §3.1).
+func TestMultibootHeader(t *testing.T) {
+	p := mustLayOut(t, testContents())
+	page := elfPage(p, 0x40000, 3)
+	const magic = 0xe85250d6
+	at := -1
+	for off := 0; off+16 <= len(page); off += 8 {
+		if binary.LittleEndian.Uint32(page[off:]) == magic {
+			at = off
+			break
+		}
+	}
+	if at < 0 {
+		t.Fatal("there is no Multiboot2 header on a multiple of 8 bytes in the first page")
+	}
+	word := func(off int) uint32 { return binary.LittleEndian.Uint32(page[at+off:]) }
+	if sum := word(0) + word(4) + word(8) + word(12); sum != 0 || word(4) != 0 {
+		t.Errorf("checksum %#x, architecture %d, want a sum of 0 and i386", sum, word(4))
+	}
+	length, entry := int(word(8)), uint32(0)
+	off := 16
+	for off < length && word(off)&0xffff != 0 {
+		if word(off)&0xffff == 3 { // the entry address
+			entry = word(off + 8)
+		}
+		if word(off+4) < 8 {
+			t.Fatalf("a tag of %d bytes", word(off+4))
+		}
+		off += int(word(off+4)+7) &^ 7
+	}
+	if off+8 != length {
+		t.Errorf("the last tag is at %d of %d bytes, want it to end the header", off, length)
+	}
+	if entry != multibootEntry {
+		t.Errorf("the entry is %#x, want %#x", entry, multibootEntry)
+	}
+}
+
 // TestStubMode follows the far jump: it loads a 64-bit code segment of the
 // table that LGDT loads, and the data segment registers get one of data.
 func TestStubMode(t *testing.T) {

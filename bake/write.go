@@ -140,8 +140,32 @@ func seal(f *os.File) error {
 // fileOffset returns where physical address phys is in the file.
 func fileOffset(phys uint64) int64 { return int64(phys - bootinfo.LoadBase + image.PayloadOffset) }
 
-// elfPage returns the first page of the file: ELF header, program headers and
-// the note.
+// multibootHeader returns the header by which a Multiboot2 loader, GRUB, knows
+// the image (Multiboot2 Specification 2.0, §3.1). It lies on a multiple of 8
+// bytes in the file's first 32 KB.
+func multibootHeader() []byte {
+	const (
+		magic       = 0xe85250d6
+		tagRequest  = 1
+		tagEntry    = 3
+		tagAlign    = 6 // modules on pages
+		infoModule  = 3
+		infoMemory  = 6
+		headerBytes = 16 + 16 + 16 + 8 + 8
+	)
+	var b bytes.Buffer
+	var length uint32 = headerBytes
+	sum := -(magic + length) // architecture 0: i386, 32-bit mode
+	put(&b, []uint32{magic, 0, length, sum})
+	put(&b, []uint32{tagRequest, 16, infoModule, infoMemory})
+	put(&b, []uint32{tagEntry, 12, multibootEntry, 0}) // the last is padding
+	put(&b, []uint32{tagAlign, 8})
+	put(&b, []uint32{0, 8})
+	return b.Bytes()
+}
+
+// elfPage returns the first page of the file: ELF header, program headers, the
+// note, and the Multiboot2 header.
 func elfPage(p *payload, shoff uint64, sections int) []byte {
 	var note, progs bytes.Buffer
 	put(&note, []uint32{4, 4, image.NotePVH})
@@ -171,6 +195,8 @@ func elfPage(p *payload, shoff uint64, sections int) []byte {
 	put(&page, h)
 	page.Write(progs.Bytes())
 	page.Write(note.Bytes())
+	page.Write(make([]byte, -page.Len()&7))
+	page.Write(multibootHeader())
 	if page.Len() > image.PayloadOffset {
 		panic(fmt.Sprintf("bake: ELF headers of %d bytes", page.Len()))
 	}

@@ -64,7 +64,7 @@ cmake_prefix_path = ['%[2]s']
 const siteText = `# Written by kiln env.
 case $host_alias in
 %[1]s*)
-	test "$prefix" = NONE && prefix='%[2]s'
+	if test "$prefix" = NONE; then prefix='%[2]s'; fi
 	;;
 esac
 `

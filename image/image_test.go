@@ -135,7 +135,7 @@ func step(n, size int) int {
 	if n < 0x300 || n > size-0x600 || n >= PayloadOffset+bootinfo.HeaderOffset && n < PayloadOffset+bootinfo.HeaderOffset+int(bootinfo.HeaderSize) {
 		return 1
 	}
-	return 41
+	return 211
 }
 
 // TestParseFlipped flips bits everywhere. The checksum finds them all; sealed

@@ -21,6 +21,7 @@ func main() {
 	channel := control()
 	if channel != nil {
 		notice.To(channel)
+		notice.Ready()
 	}
 	exit, err := run(channel)
 	if err != nil {

@@ -18,6 +18,9 @@ import (
 // of ours (apt.conf(5), sources.list(5)).
 type apt struct {
 	dir string
+	// old leaves out the archives of updates: mirrors now and then list
+	// files of those that they do not have.
+	old bool
 }
 
 // listAge is how old lists may be before they are fetched anew.
@@ -28,7 +31,7 @@ func (a apt) prepare(log io.Writer, say func(string, ...any)) error {
 	if _, err := exec.LookPath("apt-get"); err != nil {
 		return &Error{"apt-get: not found in PATH", "packages are fetched by it, on Debian and Ubuntu"}
 	}
-	for _, d := range []string{"sources", "lists/partial", "cache/archives/partial", "empty"} {
+	for _, d := range []string{"sources", "sources-old", "lists/partial", "cache/archives/partial", "empty"} {
 		if err := os.MkdirAll(filepath.Join(a.dir, d), 0o755); err != nil {
 			return err
 		}
@@ -73,15 +76,17 @@ func (a apt) writeSources(etc string) (changed bool, err error) {
 			return false, err
 		}
 		var out string
+		add := listWithSources
 		if strings.HasSuffix(f, ".sources") {
-			out = sourcesWithSources(string(text))
-		} else {
-			out = listWithSources(string(text))
+			add = sourcesWithSources
 		}
-		if out == "" {
+		if out = add(string(text)); out == "" {
 			continue
 		}
 		written++
+		if err := os.WriteFile(filepath.Join(a.dir, "sources-old", filepath.Base(f)), []byte(withoutUpdates(out)), 0o644); err != nil {
+			return false, err
+		}
 		name := filepath.Join(a.dir, "sources", filepath.Base(f))
 		if old, err := os.ReadFile(name); err == nil && string(old) == out {
 			continue
@@ -127,10 +132,41 @@ func sourcesWithSources(text string) string {
 	return strings.Join(out, "\n")
 }
 
+// updates matches the suites of updates: bookworm-security, noble-updates.
+var updates = regexp.MustCompile(`\S+-(security|updates|proposed|backports)(/\S*)?`)
+
+// withoutUpdates returns sources of either format without suites of updates.
+func withoutUpdates(text string) string {
+	var out []string
+	for line := range strings.Lines(text) {
+		field, _, deb822 := strings.Cut(line, ":")
+		suites := deb822 && strings.EqualFold(field, "suites")
+		switch {
+		case suites:
+			line = updates.ReplaceAllString(line, "")
+		case strings.HasPrefix(line, "deb") && updates.MatchString(line):
+			continue
+		}
+		out = append(out, line)
+	}
+	// A stanza whose suites are all gone goes, too.
+	var stanzas []string
+	for _, s := range strings.Split(strings.Join(out, ""), "\n\n") {
+		if !regexp.MustCompile(`(?mi)^suites:\s*$`).MatchString(s) {
+			stanzas = append(stanzas, s)
+		}
+	}
+	return strings.Join(stanzas, "\n\n")
+}
+
 // options are the options of apt-get that make it use the folder.
 func (a apt) options() []string {
+	sources := "sources"
+	if a.old {
+		sources = "sources-old"
+	}
 	set := map[string]string{
-		"Dir::Etc::sourcelist": "/dev/null", "Dir::Etc::sourceparts": filepath.Join(a.dir, "sources"),
+		"Dir::Etc::sourcelist": "/dev/null", "Dir::Etc::sourceparts": filepath.Join(a.dir, sources),
 		"Dir::State::lists": filepath.Join(a.dir, "lists"), "Dir::Cache": filepath.Join(a.dir, "cache"),
 		// The account that apt would change to cannot reach a user's files.
 		"APT::Sandbox::User": "root",
@@ -168,7 +204,11 @@ func (a apt) source(log io.Writer, dir string, names []string) error {
 		return errorf("the distribution has no source package %s", strings.Join(names, " or "))
 	}
 	if err := a.run(log, dir, "source", name); err != nil {
-		return err
+		a.old = true
+		fmt.Fprintln(log, "again, without the archives of updates")
+		if a.run(log, dir, "source", name) != nil {
+			return err
+		}
 	}
 	unpacked, err := filepath.Glob(filepath.Join(dir, "*", "debian", "changelog"))
 	if err != nil || len(unpacked) != 1 {
@@ -184,6 +224,19 @@ var uriLine = regexp.MustCompile(`(?m)^'[^']+' (\S+\.deb) \d+`)
 // debs fetches binary packages with all that they depend on, as for an empty
 // machine, and returns the files.
 func (a apt) debs(log io.Writer, names []string) ([]string, error) {
+	files, err := a.fetchDebs(log, names)
+	if err != nil && !a.old {
+		fmt.Fprintln(log, "again, without the archives of updates")
+		a.old = true
+		if again, err := a.fetchDebs(log, names); err == nil {
+			return again, nil
+		}
+	}
+	return files, err
+}
+
+// fetchDebs is debs, with the archives as they are set.
+func (a apt) fetchDebs(log io.Writer, names []string) ([]string, error) {
 	args := append([]string{
 		"-o", "Dir::State::status=" + filepath.Join(a.dir, "status"), "-o", "Dir::State::extended_states=" + filepath.Join(a.dir, "empty", "states"),
 		"-o", "Debug::NoLocking=1", "-y", "--no-install-recommends", "--reinstall", "install",

@@ -48,10 +48,12 @@ Suites: bookworm-security
 
 func TestWriteSources(t *testing.T) {
 	etc, dir := t.TempDir(), t.TempDir()
-	if err := os.MkdirAll(filepath.Join(dir, "sources"), 0o755); err != nil {
-		t.Fatal(err)
+	for _, d := range []string{"sources", "sources-old"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
-	a := apt{dir}
+	a := apt{dir: dir}
 	_, err := a.writeSources(etc)
 	if _, ok := errors.AsType[*Error](err); !ok {
 		t.Errorf("without archives: %v, want an *Error", err)
@@ -75,5 +77,17 @@ func TestURILine(t *testing.T) {
 	m := uriLine.FindAllStringSubmatch(out, -1)
 	if len(m) != 1 || m[0][1] != "php8.2-cli_8.2.29-1~deb12u1_amd64.deb" {
 		t.Errorf("uriLine finds %q", m)
+	}
+}
+
+func TestWithoutUpdates(t *testing.T) {
+	for _, tt := range []struct{ in, want string }{
+		{"deb http://x/debian bookworm main\ndeb-src http://x/debian-security bookworm-security main\n", "deb http://x/debian bookworm main\n"},
+		{"URIs: http://x/debian\nSuites: bookworm bookworm-updates\n\nURIs: http://x/debian-security\nSuites: bookworm-security\n", "URIs: http://x/debian\nSuites: bookworm \n"},
+		{"deb http://x/ubuntu noble main\ndeb http://x/ubuntu noble-security/ main\n", "deb http://x/ubuntu noble main\n"},
+	} {
+		if got := strings.TrimRight(withoutUpdates(tt.in), "\n"); got != strings.TrimRight(tt.want, "\n") {
+			t.Errorf("withoutUpdates(%q) = %q, want %q", tt.in, got, tt.want)
+		}
 	}
 }

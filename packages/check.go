@@ -50,7 +50,11 @@ func (b *Builder) check(r *Recipe, c Check) error {
 	if err := copyTree(r.files, filepath.Join(dir, "recipe")); err != nil {
 		return err
 	}
-	env := append(b.buildEnv(nil), "LC_ALL=C.UTF-8", "KILN="+b.Kiln, "IMAGE="+ImagePath(b.Data, r.Name), "RECIPE="+filepath.Join(dir, "recipe"))
+	talkFile := filepath.Join(dir, "talk.py")
+	if err := os.WriteFile(talkFile, talk, 0o644); err != nil {
+		return err
+	}
+	env := append(b.buildEnv(nil), "TALK="+talkFile, "LC_ALL=C.UTF-8", "KILN="+b.Kiln, "IMAGE="+ImagePath(b.Data, r.Name), "RECIPE="+filepath.Join(dir, "recipe"))
 	if c.Ready == "" {
 		return b.shell(c.Script, dir, env, timeout)
 	}

@@ -145,7 +145,7 @@ func (j *job) fetch() error {
 
 // apt returns a ready configuration of apt-get, for this job alone.
 func (j *job) apt() (apt, func(), error) {
-	a := apt{filepath.Join(j.b.Cache, "apt")}
+	a := apt{dir: filepath.Join(j.b.Cache, "apt")}
 	if err := os.MkdirAll(a.dir, 0o755); err != nil {
 		return a, nil, err
 	}

@@ -21,6 +21,12 @@ import (
 //go:embed */*
 var embedded embed.FS
 
+// talk is a Python program for checks: talk.py PORT sends its standard input
+// to the guest and prints the answer.
+//
+//go:embed talk.py
+var talk []byte
+
 // Error is what the user can do something about: a recipe that is wrong, a
 // package that is missing. Its text is one line.
 type Error struct {

@@ -27,13 +27,15 @@ type host struct {
 	cpuinfo   string        // the text of /proc/cpuinfo
 	openKVM   func() error  // opens and closes /dev/kvm
 	addresses []hostAddress // of its network interfaces
+	getenv    func(string) string
+	uid, gid  int // of who runs this
 }
 
 // thisHost is the machine that we run on.
 func thisHost() host {
 	// Without /proc/cpuinfo nothing says that the CPU can: TCG it is.
 	text, _ := os.ReadFile("/proc/cpuinfo")
-	return host{string(text), probeKVM, hostAddresses()}
+	return host{string(text), probeKVM, hostAddresses(), os.Getenv, os.Getuid(), os.Getgid()}
 }
 
 // kvmVersion is the only version of the interface there ever was

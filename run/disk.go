@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -84,8 +85,15 @@ func parseDisk(v string) (disk, error) {
 	return d, nil
 }
 
+// nbdPrefix begins a FILE that is the Unix socket of an NBD server, as QEMU
+// writes it.
+const nbdPrefix = "nbd:unix:"
+
 // disk returns what QEMU gets.
 func (d disk) disk() qemu.Disk {
+	if socket, ok := strings.CutPrefix(d.file, nbdPrefix); ok {
+		return qemu.Disk{Socket: socket, Format: cmp.Or(d.format, qemu.Raw), ReadOnly: d.readOnly}
+	}
 	return qemu.Disk{File: d.file, Format: d.format, ReadOnly: d.readOnly}
 }
 
@@ -106,6 +114,15 @@ func diskName(index int) string {
 // checkDisk looks at the file of a disk, and fills in what it tells: its
 // format, and that a CD image is only read.
 func checkDisk(d *qemu.Disk) error {
+	if d.Socket != "" {
+		// Only a client learns what a server has; QEMU is one.
+		if st, err := os.Stat(d.Socket); err != nil {
+			return fileError(d.Socket, err)
+		} else if st.Mode().Type() != fs.ModeSocket {
+			return inputError(fmt.Sprintf("-b: %s is no socket", d.Socket), "")
+		}
+		return nil
+	}
 	f, err := os.Open(d.File)
 	if err != nil {
 		return fileError(d.File, err)

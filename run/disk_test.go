@@ -3,6 +3,7 @@ package run
 import (
 	"bytes"
 	"encoding/binary"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,6 +48,32 @@ func TestParseDisk(t *testing.T) {
 	for _, in := range [][]string{{"x.img,/a", "y.img,/a"}, {"x.img,/a", "x.img,/b"}, {"x.img,/a,ro", "x.img"}} {
 		if got, err := parseDisks(in); !isInput(err) {
 			t.Errorf("parseDisks(%q) = %+v, %v, want an input error", in, got, err)
+		}
+	}
+}
+
+// A disk may be served by another process.
+func TestDiskServer(t *testing.T) {
+	d, err := parseDisk("nbd:unix:/tmp/a.sock,/data,ro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := d.disk()
+	if want := (qemu.Disk{Socket: "/tmp/a.sock", Format: qemu.Raw, ReadOnly: true}); got != want {
+		t.Errorf("disk() = %+v, want %+v", got, want)
+	}
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := checkDisk(&qemu.Disk{Socket: socket}); err != nil {
+		t.Errorf("checkDisk of a socket: %v", err)
+	}
+	for _, bad := range []string{socket + "x", t.TempDir()} {
+		if err := checkDisk(&qemu.Disk{Socket: bad}); !isInput(err) {
+			t.Errorf("checkDisk(%q) = %v, want an input error", bad, err)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"kiln/image"
 	"kiln/run/qemu"
+	"kiln/run/volume"
 )
 
 // DefaultMemory is what a machine gets unless the image or the user says
@@ -37,6 +38,7 @@ type Options struct {
 
 	Network Networking
 	Disks   []string // -b
+	Volumes []string // -v
 
 	// Interactive connects standard input: as the program's terminal if it
 	// is one, and standard output too; else as it is.
@@ -72,6 +74,8 @@ type plan struct {
 	machine qemu.Machine
 	config  image.RunConfig
 	ports   []Port
+	volumes []share // those of -v that are volumes
+	store   volume.Store
 	notes   []string // for the user
 }
 
@@ -118,6 +122,10 @@ func newPlan(o Options, h host, t terminal) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	shares, err := parseShares(o.Volumes, disks)
+	if err != nil {
+		return nil, err
+	}
 	p := &plan{
 		machine: qemu.Machine{
 			Type: machine, Accel: accel, Memory: memory, Image: o.Image,
@@ -156,6 +164,9 @@ func newPlan(o Options, h host, t terminal) (*plan, error) {
 		}
 	}
 	p.config.Mounts = append(p.config.Mounts, o.Mounts...)
+	if err := p.addShares(shares, h); err != nil {
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -212,8 +223,18 @@ func (p *plan) check() error {
 			return err
 		}
 	}
+	for _, s := range p.volumes {
+		if _, err := p.store.Find(s.source); err != nil {
+			return volumeError(s, err)
+		}
+	}
 	for i := range p.machine.Disks {
 		if err := checkDisk(&p.machine.Disks[i]); err != nil {
+			return err
+		}
+	}
+	for i := range p.machine.Folders {
+		if err := checkFolder(&p.machine.Folders[i]); err != nil {
 			return err
 		}
 	}

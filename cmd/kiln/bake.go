@@ -31,7 +31,7 @@ func bakeFlags(fs *pflag.FlagSet) action {
 	var kernel bool
 	var addresses, owners []string
 	fs.StringVarP(&o.Output, "output", "o", "", "the image to write (default PROGRAM.img)")
-	fs.StringVar(&o.Config, "config", image.DefaultConfig, "kernel configuration; rumprun-bake list shows them")
+	fs.StringVar(&o.Config, "config", image.DefaultConfig, "kernel configuration; list shows them")
 	fs.StringArrayVar(&o.Add, "add", nil, "add a file or directory, `HOSTPATH[:GUESTPATH]`")
 	fs.StringVar(&o.Root, "root", "", "add what is in `DIR`, a root file system; PROGRAM is looked for in it first")
 	fs.StringArrayVar(&owners, "owner", nil, "give a path of the image to a user, `GUESTPATH=UID[:GID]`, with all below it")
@@ -47,6 +47,9 @@ func bakeFlags(fs *pflag.FlagSet) action {
 	return func(a *app, args []string, dash int) (int, error) {
 		if dash >= 0 {
 			args, o.Args = args[:dash], args[dash:]
+		}
+		if o.Config == "list" && len(args) == 0 {
+			return 0, listConfigs(a.stdout)
 		}
 		if len(args) == 0 && o.OCI == "" {
 			return 0, usageError{"no program is named", "kiln bake " + bakeUsage}

@@ -30,6 +30,9 @@ func (a *app) rumprun(args []string) (int, error) {
 		return 0, err
 	}
 	a.note(c.Notes)
+	if c.Platform == rumprun.ISO {
+		return a.rumprunISO(c)
+	}
 	if c.Dump {
 		return a.rumprunDump(c)
 	}

@@ -21,7 +21,14 @@ func TestRumprunBadUsage(t *testing.T) {
 	if err := os.WriteFile("text", []byte("no program\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	// A 32-bit object, by its ELF header.
+	object := append([]byte("\x7fELF\x01\x01\x01"), make([]byte, 93)...)
+	if err := os.WriteFile("object32", object, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct{ line, words string }{
+		{"rumprun-bake hw_generic out object32", "32-bit"},
+		{"rumprun-bake hw_generic out text object32", "text"},
 		{"rumprun-bake", "CONFIG"},
 		{"rumprun-bake hw_generic", "3"},
 		{"rumprun-bake hw_generic out", "3"},
@@ -66,6 +73,9 @@ func TestRumprunBakeList(t *testing.T) {
 	code, stdout, stderr := callAs("rumprun-bake", "list")
 	if code != 0 || !strings.Contains(stdout, "hw_generic      : ") || stderr != "" {
 		t.Errorf("rumprun-bake list: status %d, %q, %q", code, stdout, stderr)
+	}
+	if code, again, _ := call("bake", "--config", "list"); code != 0 || again != stdout {
+		t.Errorf("kiln bake --config list: status %d, %q, want %q", code, again, stdout)
 	}
 	for line := range strings.Lines(stdout) {
 		name := strings.TrimSpace(line[:16])

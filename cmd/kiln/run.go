@@ -89,6 +89,7 @@ func addRunFlags(fs *pflag.FlagSet, o *run.Options) {
 	fs.StringArrayVarP(&o.Network.Interfaces, "interface", "I", nil, "network interface, `NAME,vioif,'-net tap,script=no,ifname=tap0'`")
 	fs.StringArrayVarP(&o.Network.Addresses, "address", "W", nil, "its configuration, `NAME,inet,dhcp` or NAME,inet,static,ADDRESS/BITS[,GATEWAY] or NAME,inet6,auto or NAME,inet6,static,… or NAME,dns,ADDRESS")
 	fs.StringArrayVarP(&o.Disks, "block", "b", nil, "block device with the image `FILE[,/MOUNTPOINT][,ro]` (raw or qcow2)")
+	fs.StringArrayVarP(&o.Volumes, "volume", "v", nil, "mount a volume, `VOLUME:/MOUNTPOINT[:ro]`, or a folder of this machine, ./FOLDER:/MOUNTPOINT[:ro]")
 	fs.StringVar(&o.Machine, "machine", "", "machine type: "+strings.Join(qemu.Types(), ", ")+" (default microvm)")
 	fs.StringVar(&o.Accel, "accel", "", "accelerator: kvm, qemu or auto (default auto)")
 	fs.StringVar(&o.Hostname, "hostname", "", "host name of the machine")
@@ -96,7 +97,7 @@ func addRunFlags(fs *pflag.FlagSet, o *run.Options) {
 	fs.Uint64Var(&o.Processes, "processes", 0, "limit of processes and threads (default: none)")
 	fs.DurationVar(&o.StopTimeout, "stop-timeout", run.DefaultStopTimeout, "from a request to end until the machine is killed")
 	fs.BoolVar(&o.Verbose, "verbose-kernel", false, "show the kernel's log on the console")
-	fs.BoolVarP(&o.Trace, "verbose", "v", false, "print QEMU's command line")
+	fs.BoolVar(&o.Trace, "verbose", false, "print QEMU's command line")
 }
 
 // run runs the image or program o.Image. config is the path of a Rumprun

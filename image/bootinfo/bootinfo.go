@@ -22,6 +22,11 @@ const (
 	// LoadBase is the physical address of the boot page.
 	LoadBase = 0x100000
 
+	// MultibootMagic is what a Multiboot2 loader leaves in EAX (Multiboot2
+	// Specification 2.0, §3.3). The stub passes it on to metal in RSI; after
+	// the PVH entry RSI is 0.
+	MultibootMagic = 0x36d76289
+
 	// HeaderOffset is the offset of the Header inside the boot page.
 	HeaderOffset = 0x400
 

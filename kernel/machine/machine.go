@@ -30,11 +30,21 @@ type Registers = abi.Registers
 // MemInfo is the state of physical memory, in page frames.
 type MemInfo = abi.MemInfo
 
+// ClockInfo says how the clocks follow from the time stamp counter.
+type ClockInfo = abi.ClockInfo
+
 // Memory returns the state of physical memory.
 func Memory() (MemInfo, error) {
 	var m MemInfo
 	_, err := hostcall("memory state", abi.SysMemInfo, uintptr(unsafe.Pointer(&m)), 0, 0, 0, 0)
 	return m, err
+}
+
+// Clock returns how the clocks follow from the time stamp counter.
+func Clock() (ClockInfo, error) {
+	var c ClockInfo
+	_, err := hostcall("clock", abi.SysClockInfo, uintptr(unsafe.Pointer(&c)), 0, 0, 0, 0)
+	return c, err
 }
 
 // Manifest returns the image's manifest (JSON, see package image).

@@ -6,6 +6,7 @@ import (
 	"kiln/image/bootinfo"
 	"kiln/kernel/metal/cpu"
 	"kiln/kernel/metal/frame"
+	"kiln/kernel/metal/multiboot"
 	"kiln/kernel/metal/pvh"
 	"kiln/kernel/metal/region"
 )
@@ -21,17 +22,25 @@ var (
 	rsdp       uint64
 	cmdline    [4096]byte
 	cmdlineLen int
+
+	// standalone says that a boot loader started the image, not kiln run.
+	standalone bool
 )
 
 // boot takes the machine from the boot stub to the kernel program's first
-// instruction, and returns the thread that runs it. startInfo is a physical
-// address.
-func boot(startInfo uint64) *thread {
+// instruction, and returns the thread that runs it. info is the physical
+// address of what the loader passed, loader which kind of loader that is:
+// bootinfo.MultibootMagic, or 0 for PVH.
+func boot(info, loader uint64) *thread {
 	cpu.Init()
 	initSerial()
 	initClockStart()
 	readHeader()
-	readStartInfo(startInfo)
+	if loader == bootinfo.MultibootMagic {
+		readMultiboot(info)
+	} else {
+		readStartInfo(info)
+	}
 	c := &cpus[0]
 
 	// On the boot page tables: memory below BootMapSize only.
@@ -83,15 +92,38 @@ func readStartInfo(phys uint64) {
 	}
 	for i := range info.MemoryRanges() {
 		r := info.MemoryRange(i)
-		if r.Type == pvh.TypeRAM && ramCount < maxRAM {
-			ram[ramCount] = bootinfo.Range{Addr: r.Addr, Size: r.Size}
-			ramCount++
-		}
+		addRAM(r.Addr, r.Size, r.Type == pvh.TypeRAM)
 	}
 	cmdlineLen = info.Cmdline(cmdline[:])
 	rsdp = info.RSDP()
 	if m, ok := info.Module(); ok {
 		runConfig = bootinfo.Range{Addr: m.Phys, Size: m.Size}
+	}
+}
+
+// readMultiboot notes the same of what a Multiboot2 loader passed. It also
+// means that nobody waits for this machine's end.
+func readMultiboot(phys uint64) {
+	info, ok := multiboot.Open(phys, 0)
+	if !ok {
+		fatalBoot("the boot loader gave no memory map")
+	}
+	for i := range info.MemoryRanges() {
+		r := info.MemoryRange(i)
+		addRAM(r.Addr, r.Size, r.Type == multiboot.TypeRAM)
+	}
+	cmdlineLen = info.Cmdline(cmdline[:])
+	if addr, size, ok := info.Module(); ok {
+		runConfig = bootinfo.Range{Addr: addr, Size: size}
+	}
+	standalone = true
+}
+
+// addRAM notes a range of the memory map.
+func addRAM(addr, size uint64, usable bool) {
+	if usable && ramCount < maxRAM {
+		ram[ramCount] = bootinfo.Range{Addr: addr, Size: size}
+		ramCount++
 	}
 }
 
@@ -103,6 +135,10 @@ func initFrames() bootinfo.Range {
 		top = max(top, ram[i].End())
 	}
 	states := bootinfo.Range{Addr: header.Image.End(), Size: top / frame.Size}
+	if runConfig.Addr < states.End() && runConfig.End() > states.Addr {
+		// A boot loader puts the module behind the image.
+		states.Addr = (runConfig.End() + frame.Size - 1) &^ (frame.Size - 1)
+	}
 	if !inRAM(states) || states.End() > bootinfo.BootMapSize {
 		fatalBoot("not enough memory for the image: give the machine more (kiln run -M)")
 	}

@@ -100,11 +100,13 @@
 	MOVQ DI, registers_RDI(SP)
 
 // _kiln_start is where the image's boot stub jumps to: long mode, boot page
-// tables, interrupts off, DI = physical address of the PVH start info.
+// tables, interrupts off, DI = physical address of what the loader has to say,
+// SI = bootinfo.MultibootMagic if that is Multiboot2's, 0 if it is PVH's.
 TEXT _kiln_start(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	LEAQ ·bootStack(SB), SP
 	ADDQ $const_bootStackSize, SP
 	MOVQ DI, R13
+	MOVQ SI, R11
 
 	// SSE on: CR0.EM off, MP and NE on; CR4.OSFXSR and OSXMMEXCPT.
 	MOVQ CR0, AX
@@ -138,6 +140,7 @@ TEXT _kiln_start(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	MOVQ AX, ·vdsoPC(SB)
 
 	MOVQ R13, AX
+	MOVQ R11, BX
 	CALL_GO(·bootFn)
 	JMP  resume<>(SB)
 

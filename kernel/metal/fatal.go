@@ -14,12 +14,26 @@ const (
 	codeNoMemory  = 0x7d
 )
 
+// acpiControl is the PM1a control register (ACPI 6.5 §4.8.3.2) where SeaBIOS
+// puts it on pc and q35, and acpiOff what turns these machines off: sleep type
+// 0 in bits 10 to 12, and bit 13 to go there.
+const (
+	acpiControl = 0x604
+	acpiOff     = 1 << 13
+)
+
 // exitMachine ends the virtual machine with a code of 7 bits. Where there is
 // no debug exit device, a triple fault ends it: QEMU runs with -no-reboot.
+// What a boot loader started would only start again, so it is turned off, or
+// stands still.
 func exitMachine(code uint8) {
 	console.flush()
 	control.flush()
 	cpu.Out8(portDebugExit, code)
+	if standalone {
+		cpu.Out16(acpiControl, acpiOff)
+		cpu.Halt()
+	}
 	descriptor.limit, descriptor.base = 0, 0
 	loadIDT(&descriptor.limit)
 	tripleFault()

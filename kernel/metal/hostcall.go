@@ -184,7 +184,7 @@ func dispatch(t *thread, nr uint64, a1, a2, a3, a4, a5, a6 uintptr) int64 {
 		return 0
 	case 79:
 		return hostGetcwd(a1, a2)
-	case 89, 267, 4, 6, 21, 269, 439, 332: // paths: readlink(at), stat, lstat, access…
+	case 89, 267, 4, 6, 21, 269, 439: // paths: readlink(at), stat, lstat, access…
 		return -eNOENT
 	case 324: // membarrier: one CPU, and hostcalls are serializing
 		return hostMembarrier(int(a1))
@@ -192,7 +192,8 @@ func dispatch(t *thread, nr uint64, a1, a2, a3, a4, a5, a6 uintptr) int64 {
 	case abi.SysPTNew, abi.SysPTFree, abi.SysPTMap, abi.SysPTUnmap, abi.SysPTLookup,
 		abi.SysDMAAlloc, abi.SysDMAFree, abi.SysPhys, abi.SysPhysPages, abi.SysMMIOMap,
 		abi.SysIRQOpen, abi.SysIRQRoute, abi.SysIRQMSI, abi.SysIRQAck,
-		abi.SysFPSave, abi.SysFPDrop, abi.SysInterrupt, abi.SysMemInfo, abi.SysPowerOff:
+		abi.SysFPSave, abi.SysFPDrop, abi.SysInterrupt, abi.SysMemInfo, abi.SysPowerOff,
+		abi.SysClockInfo:
 		return privateCall(nr, a1, a2, a3, a4, a5)
 	}
 	return -eNOSYS

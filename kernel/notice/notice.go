@@ -27,6 +27,20 @@ func To(w io.Writer) {
 	channel = w
 }
 
+// Ready says that the guest takes input and requests: what `kiln run` sends
+// earlier, the serial ports could lose, so it waits for this. Where there is
+// no control channel, nobody does.
+func Ready() {
+	mu.Lock()
+	defer mu.Unlock()
+	if channel == nil {
+		return
+	}
+	if _, err := io.WriteString(channel, "{\"ready\":true}\n"); err != nil {
+		fmt.Fprintf(os.Stderr, "kiln: control channel: %v\n", err)
+	}
+}
+
 // Printf gives a notice: one line, without the name of the program before it.
 func Printf(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)

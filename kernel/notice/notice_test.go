@@ -14,3 +14,14 @@ func TestPrintf(t *testing.T) {
 		t.Errorf("Printf wrote %q, want %q", got, want)
 	}
 }
+
+func TestReady(t *testing.T) {
+	Ready() // to nobody
+	var b bytes.Buffer
+	To(&b)
+	defer To(nil)
+	Ready()
+	if got, want := b.String(), "{\"ready\":true}\n"; got != want {
+		t.Errorf("Ready wrote %q, want %q", got, want)
+	}
+}

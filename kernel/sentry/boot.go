@@ -14,9 +14,9 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/kernel/auth"
 	"gvisor.dev/gvisor/pkg/sentry/loader"
 	_ "gvisor.dev/gvisor/pkg/sentry/syscalls/linux" // the system call table
-	"gvisor.dev/gvisor/pkg/sentry/time"
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
 
+	"kiln/kernel/machine"
 	"kiln/kernel/notice"
 	"kiln/kernel/sentry/platform"
 	"kiln/kernel/virtio"
@@ -31,6 +31,7 @@ type Sentry struct {
 	mounts   *mounter
 	mns      *vfs.MountNamespace
 	networks *networks
+	clock    machine.ClockInfo
 	memory   *memoryKiller
 	storage  *storage
 	started  bool                // tasks run
@@ -50,10 +51,14 @@ func Boot(c Config) (*Sentry, error) {
 	if err := setUpMemory(total); err != nil {
 		return nil, err
 	}
+	clock, err := machine.Clock()
+	if err != nil {
+		return nil, err
+	}
 	cpuid.Initialize()
 	fpu.InitHostState()
 
-	s := &Sentry{config: c, memory: newMemoryKiller()}
+	s := &Sentry{clock: clock, config: c, memory: newMemoryKiller()}
 	s.platform = platform.New(platform.Hooks{
 		Poll:     c.Poll,
 		Pressure: s.memory.check,
@@ -107,7 +112,11 @@ func (s *Sentry) initKernel(total uint64) error {
 	}
 	params := kernel.NewVDSOParamPage(mf, vdso.ParamPage.FileRange())
 	clock := kernel.NewTimekeeper()
-	clock.SetClocks(time.NewCalibratedClocks(false), params)
+	clocks, err := newClocks(s.clock)
+	if err != nil {
+		return err
+	}
+	clock.SetClocks(clocks, params)
 
 	userns := auth.NewRootUserNamespace()
 	s.creds = initCredentials(userns, s.config.Processes != 0, s.config.User)

@@ -13,6 +13,7 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/arch/fpu"
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
 
+	"kiln/kernel/machine"
 	"kiln/kernel/sentry/platform"
 )
 
@@ -31,6 +32,7 @@ var testSentry = sync.OnceValues(func() (*Sentry, error) {
 	s := &Sentry{
 		config:   Config{Hostname: "oven", RootFS: image, Rows: 30, Cols: 100},
 		platform: platform.New(platform.Hooks{}),
+		clock:    machine.ClockInfo{Rate: 1 << 32},
 		memory:   newMemoryKiller(),
 	}
 	if err := s.initKernel(64 << 20); err != nil {

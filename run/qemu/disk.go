@@ -15,6 +15,7 @@ const (
 // Disk is a block device of a machine, with an image on the host behind it.
 type Disk struct {
 	File     string // path
+	Socket   string // path of a Unix socket with an NBD server, in place of File
 	Format   string // Raw or QCOW2
 	ReadOnly bool
 }
@@ -25,19 +26,27 @@ type Disk struct {
 // The host's page cache is a disk's write cache: the guest's flush is
 // fdatasync(2) on the image. What the guest discards becomes a hole.
 func (d Disk) args(index int) (backend, frontend string) {
+	type server struct {
+		Type string `json:"type"`
+		Path string `json:"path"`
+	}
 	type node struct {
-		Driver   string `json:"driver"`
-		NodeName string `json:"node-name,omitempty"`
-		Filename string `json:"filename,omitempty"`
-		File     *node  `json:"file,omitempty"`
-		ReadOnly bool   `json:"read-only"`
-		Discard  string `json:"discard"`
+		Driver   string  `json:"driver"`
+		NodeName string  `json:"node-name,omitempty"`
+		Filename string  `json:"filename,omitempty"`
+		Server   *server `json:"server,omitempty"`
+		File     *node   `json:"file,omitempty"`
+		ReadOnly bool    `json:"read-only"`
+		Discard  string  `json:"discard"`
 	}
 	name := fmt.Sprintf("disk%d", index)
 	// In JSON a file name may have commas, and is not taken for a protocol.
+	content := &node{Driver: "file", Filename: d.File, ReadOnly: d.ReadOnly, Discard: "unmap"}
+	if d.Socket != "" {
+		content.Driver, content.Filename, content.Server = "nbd", "", &server{"unix", d.Socket}
+	}
 	b, err := json.Marshal(node{
-		Driver: d.Format, NodeName: name, ReadOnly: d.ReadOnly, Discard: "unmap",
-		File: &node{Driver: "file", Filename: d.File, ReadOnly: d.ReadOnly, Discard: "unmap"},
+		Driver: d.Format, NodeName: name, ReadOnly: d.ReadOnly, Discard: "unmap", File: content,
 	})
 	if err != nil {
 		// Strings and booleans cannot fail.

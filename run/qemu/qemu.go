@@ -97,6 +97,7 @@ type Machine struct {
 	Control int    // file descriptor of the control channel, a stream socket, or NoControl
 	NICs    []NIC
 	Disks   []Disk
+	Folders []Folder
 
 	GDB    int      // port of localhost where gdb can attach; 0: none
 	Paused bool     // the processor does not start by itself
@@ -195,6 +196,11 @@ func (m Machine) virtio() []string {
 		backend, frontend := d.args(i)
 		args = append(args, "-blockdev", backend)
 		device("blk", frontend)
+	}
+	for i, f := range m.Folders {
+		backend, frontend := f.args(i)
+		args = append(args, "-fsdev", backend)
+		device("9p", frontend)
 	}
 	return args
 }

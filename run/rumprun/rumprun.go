@@ -20,6 +20,7 @@ const Usage = `usage: rumprun [-hDS] [-t DIR | -T DIR] PLATFORM [GUEST OPTIONS] 
 PLATFORM is one of
    kvm    a virtual machine of QEMU on KVM, or without it where it does not work
    qemu   a virtual machine of QEMU without KVM
+   iso    make a bootable CD image, rumprun-APP.iso
 
    -h   show this
    -D   show the command for QEMU instead of running it
@@ -38,7 +39,8 @@ GUEST OPTIONS:
                           background, and its cookie for rumpstop is printed
    -I TAG,vioif[,'-net BACKEND,…']   network interface
    -M MB                  memory (default 64)
-   -N NAME                name of the guest, also its host name
+   -N NAME                name of the guest, also its host name; for iso also the
+                          CD image's
    -p                     leave the guest paused
    -W TAG,inet,dhcp | TAG,inet,static,ADDRESS/BITS[,GATEWAY] | TAG,inet6,auto
                           configuration of the interface
@@ -56,6 +58,7 @@ const (
 const (
 	KVM  = "kvm"
 	QEMU = "qemu"
+	ISO  = "iso"
 )
 
 // elsewhere says what to use in place of a platform that is none here.
@@ -79,6 +82,17 @@ type Command struct {
 	App     string   // path of an image or program
 	Config  string   // path of a Rumprun configuration, "" for none
 	Notes   []string // lines for the user
+}
+
+// notISO says why options are none of iso's.
+var notISO = map[byte]string{
+	'b': "a CD has no disks of the guest's; bake the files in, kiln bake --add",
+	'd': "who boots the CD decides what comes after",
+	'D': "who boots the CD attaches gdb",
+	'g': "who boots the CD has QEMU's command line",
+	'i': "who boots the CD has the console",
+	'M': "who boots the CD has the memory",
+	'p': "who boots the CD starts it",
 }
 
 // Parse reads the command line behind the command's name.
@@ -108,8 +122,8 @@ func Parse(args []string) (*Command, error) {
 	if hint, ok := elsewhere[c.Platform]; ok {
 		return nil, inputError("platform "+c.Platform+": "+hint, "")
 	}
-	if c.Platform != KVM && c.Platform != QEMU {
-		return nil, inputError(fmt.Sprintf("there is no platform %q", c.Platform), "there are kvm and qemu")
+	if c.Platform != KVM && c.Platform != QEMU && c.Platform != ISO {
+		return nil, inputError(fmt.Sprintf("there is no platform %q", c.Platform), "there are kvm, qemu and iso")
 	}
 	return c, c.guest(rest[1:])
 }
@@ -120,8 +134,13 @@ func (c *Command) guest(args []string) error {
 	if err != nil {
 		return err
 	}
-	c.Options.Accel = c.Platform
+	if c.Platform != ISO {
+		c.Options.Accel = c.Platform
+	}
 	for _, o := range guest {
+		if why, ok := notISO[o.letter]; ok && c.Platform == ISO {
+			return inputError(fmt.Sprintf("-%c makes no sense for iso: %s", o.letter, why), "")
+		}
 		if err := c.option(o); err != nil {
 			return err
 		}
@@ -134,7 +153,7 @@ func (c *Command) guest(args []string) error {
 		net.Net = "none"
 	}
 	if len(rest) == 0 {
-		return inputError("no application is named", "rumprun "+c.Platform+" -i APP")
+		return inputError("no application is named", "rumprun "+c.Platform+" APP")
 	}
 	c.App, c.Options.Args = rest[0], rest[1:]
 	if len(c.Options.Args) > 0 && c.Options.Args[0] == "--" {
@@ -187,6 +206,9 @@ func (c *Command) option(o option) error {
 		return c.oldInterface(arg)
 	case 'N':
 		r.Hostname = arg
+		if c.Platform == ISO {
+			return nil
+		}
 		r.QEMU = append(r.QEMU, "-name", strings.ReplaceAll(arg, ",", ",,"))
 	case 'p':
 		r.Paused = true

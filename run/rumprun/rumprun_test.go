@@ -65,6 +65,9 @@ func TestParse(t *testing.T) {
 		{"kvm -N a,b app", func(c *Command) bool {
 			return c.Options.Hostname == "a,b" && reflect.DeepEqual(c.Options.QEMU, []string{"-name", "a,,b"})
 		}},
+		{"iso -N x -I if,vioif -W if,inet,dhcp -e A=b app y", func(c *Command) bool {
+			return c.Platform == ISO && c.Options.Hostname == "x" && len(c.Options.QEMU) == 0 && len(c.Options.Network.Addresses) == 1
+		}},
 		{"kvm app -i -- x", func(c *Command) bool {
 			return !c.Options.Interactive && reflect.DeepEqual(c.Options.Args, []string{"-i", "--", "x"})
 		}},
@@ -92,6 +95,10 @@ func TestParseErrors(t *testing.T) {
 	for in, words := range map[string]string{
 		"":                              "platform",
 		"vmware app":                    "vmware",
+		"iso":                           "application",
+		"iso -i app":                    "console",
+		"iso -b x.img app":              "--add",
+		"iso -M 5 app":                  "memory",
 		"xen -i app":                    "Xen",
 		"ec2 app":                       "EC2",
 		"kvm":                           "application",
@@ -129,7 +136,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil && !isInput(err) {
 			t.Errorf("Parse(%q) = %v, want an input error", joined, err)
 		}
-		if err == nil && !c.Help && c.Platform != KVM && c.Platform != QEMU {
+		if err == nil && !c.Help && c.Platform != KVM && c.Platform != QEMU && c.Platform != ISO {
 			t.Errorf("Parse(%q) = platform %q", joined, c.Platform)
 		}
 	})

@@ -5,7 +5,8 @@
 //	kiln ARGS…     run kiln under a time limit; like exec, ! expects failure
 //	status N       the exit status of the last kiln command was N
 //
-// and the variables $SRC (test/programs/src), $EXAMPLES, $KILN, $KILNDIR, and $PYTHONLIB
+// and the variables $SRC (test/programs/src), $EXAMPLES, $KILN, $KILNDIR,
+// $PACKAGES (rumprun-packages) and $PYTHONLIB
 // (the library folder of the distribution's python3).
 package e2e_test
 
@@ -57,6 +58,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"kiln":   runKiln,
 			"status": checkStatus,
@@ -66,12 +68,36 @@ func TestScripts(t *testing.T) {
 			env.Setenv("KILNDIR", filepath.Dir(kiln))
 			env.Setenv("KILN_ACCEL", *accel)
 			env.Setenv("SRC", filepath.Join(root, "test/programs/src"))
+			env.Setenv("PACKAGES", filepath.Join(root, "rumprun-packages"))
+			env.Setenv("XDG_CACHE_HOME", cacheHome())
 			env.Setenv("EXAMPLES", filepath.Join(root, "examples"))
 			env.Setenv("PYTHONLIB", pythonLib())
 			env.Values[statusKey{}] = new(int)
 			return nil
 		},
 	})
+}
+
+// cacheHome is where packages that were built stay: what one test has built,
+// the others need not. A user without a home builds anew.
+func cacheHome() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return dir
+}
+
+// condition knows "tap": this test may make network namespaces and taps.
+func condition(name string) (bool, error) {
+	if name != "tap" {
+		return false, fmt.Errorf("unknown condition %q", name)
+	}
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		return false, nil
+	}
+	_, err := exec.LookPath("ip")
+	return err == nil && os.Getuid() == 0, nil
 }
 
 // pythonLib finds /usr/lib/python3.N, whose name changes with distributions.
@@ -120,7 +146,7 @@ func runKiln(ts *testscript.TestScript, neg bool, args []string) {
 // environment is the script's own, with what tools need.
 func environment(ts *testscript.TestScript) []string {
 	env := os.Environ()
-	for _, name := range []string{"HOME", "PATH", "TMPDIR", "WORK"} {
+	for _, name := range []string{"HOME", "PATH", "TMPDIR", "WORK", "XDG_CACHE_HOME"} {
 		env = append(env, fmt.Sprintf("%s=%s", name, ts.Getenv(name)))
 	}
 	return env

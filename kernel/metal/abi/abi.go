@@ -56,6 +56,8 @@ const (
 	// address of each page, which gets a frame if it has none. -ENOMEM if
 	// only the reserve is left, -EFAULT for what is not mapped.
 	SysPhysPages = 0x4b000014
+	// ClockInfo(*ClockInfo).
+	SysClockInfo = 0x4b000015
 )
 
 // Files that metal serves to open(2).
@@ -113,4 +115,15 @@ type MemInfo struct {
 	Image      uint64 // frames that hold the image
 	Peak       uint64 // the most that were in use at once
 	LowWater   uint64 // frames kept back so that the kernel can still act
+}
+
+// ClockInfo says how metal's clocks follow from the time stamp counter. It
+// stays as it is.
+//
+//	CLOCK_MONOTONIC = (TSC - Base) * Rate >> 32, in 128 bits
+//	CLOCK_REALTIME  = CLOCK_MONOTONIC + Wall
+type ClockInfo struct {
+	Base uint64 // ticks
+	Rate uint64 // ns per tick, 32.32 fixed point
+	Wall uint64 // ns since the Unix epoch
 }

@@ -204,9 +204,10 @@ func (t *Tables) Clear(root frame.Addr, va, length uintptr) (present bool) {
 	for end := va + length; va < end; {
 		next := (va + LargeSize) &^ (LargeSize - 1)
 		stop := min(next, end)
-		pd := t.level1(root, va)
+		pd, span := t.level1(root, va)
 		if pd == nil || *pd&Present == 0 {
-			va = stop
+			// Nothing in the whole of what the missing table would map.
+			va = min((va+span)&^(span-1), end)
 			continue
 		}
 		pt := frame.Addr(pd.Addr())
@@ -226,17 +227,19 @@ func (t *Tables) Clear(root frame.Addr, va, length uintptr) (present bool) {
 	return present
 }
 
-// level1 returns the page directory entry for va, nil if there is none.
-func (t *Tables) level1(root frame.Addr, va uintptr) *Entry {
+// level1 returns the page directory entry for va, and how many bytes it maps.
+// If there is none, the entry is nil, and the size that of the entry above
+// that is missing.
+func (t *Tables) level1(root frame.Addr, va uintptr) (*Entry, uintptr) {
 	f := root
 	for level := 3; level > 1; level-- {
 		e := t.slot(f, va, level)
 		if *e&Present == 0 {
-			return nil
+			return nil, 1 << (12 + 9*level)
 		}
 		f = frame.Addr(e.Addr())
 	}
-	return t.slot(f, va, 1)
+	return t.slot(f, va, 1), LargeSize
 }
 
 func (t *Tables) newTable() frame.Addr {

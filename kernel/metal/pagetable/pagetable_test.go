@@ -94,6 +94,45 @@ func TestKernelHalfIsShared(t *testing.T) {
 	}
 }
 
+// TestClearSparse: what Clear passes over of an address space with one page
+// grows with the missing table's level, so that to clear all 128 TB is a
+// matter of some hundred steps.
+func TestClearSparse(t *testing.T) {
+	tables, _, _ := newTest(t, 64)
+	root := tables.New()
+	const page = 0x7123_4560_0000
+	*tables.Ensure(root, page) = 0x5000 | Present | User
+	for _, tt := range []struct {
+		va, span uintptr
+		missing  bool
+	}{
+		{0, 1 << 39, true},
+		{page + 1<<39, 1 << 39, true},
+		{page + 1<<30, 1 << 30, true},
+		{page, LargeSize, false},
+	} {
+		pd, span := tables.level1(root, tt.va)
+		if (pd == nil) != tt.missing || span != tt.span {
+			t.Errorf("level1(%#x) = %v, %#x, want span %#x, missing %v", tt.va, pd, span, tt.span, tt.missing)
+		}
+	}
+	if tables.Clear(root, 0, page) {
+		t.Error("Clear below the page found something")
+	}
+	if tables.Clear(root, page+0x1000, lowerLimit-page-0x1000) {
+		t.Error("Clear above the page found something")
+	}
+	if _, ok := tables.Translate(root, page); !ok {
+		t.Error("Clear around the page removed it")
+	}
+	if !tables.Clear(root, 0, lowerLimit) {
+		t.Error("Clear of everything found nothing")
+	}
+	if _, ok := tables.Translate(root, page); ok {
+		t.Error("Clear of everything left the page")
+	}
+}
+
 func TestLargePages(t *testing.T) {
 	tables, _, k := newTest(t, 64)
 	*tables.EnsureLarge(k, kernelVA, 1) = 0x600000 | Present | Large

@@ -122,6 +122,9 @@ static void special(void)
 	fd = open("/dev/urandom", O_RDONLY);
 	CHECK(fd >= 0 && read(fd, a, 32) == 32 && memcmp(a, b, 32) != 0 && close(fd) == 0);
 	CHECK(getrandom(b, 32, 0) == 32 && memcmp(a, b, 32) != 0);
+	struct stat st;
+	for (fd = 0; fd < 3; fd++) // cat(1) does this before it copies anything
+		CHECK(fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode));
 	FILE *f = fopen("/proc/self/status", "r");
 	CHECK(f && fgets(line, sizeof line, f) && strcmp(line, "Name:\tfiles\n") == 0 && fclose(f) == 0);
 	f = fopen("/proc/meminfo", "r");
