@@ -54,8 +54,9 @@ type Options struct {
 	LibraryDirs []string
 
 	// Defaults of a run, stored in the manifest.
-	Args     []string // the program's arguments after its name
-	Env      []string // KEY=VALUE
+	Args     []string    // the program's arguments after its name
+	Env      []string    // KEY=VALUE
+	User     *image.User // nil for root
 	Cwd      string
 	Hostname string
 	Memory   int // MB
@@ -183,7 +184,7 @@ func same(a, b string) bool {
 // manifest returns the manifest without what depends on files.
 func (o *Options) manifest() *image.Manifest {
 	return &image.Manifest{
-		Version: image.ManifestVersion, Config: o.Config, Env: o.Env, Cwd: o.Cwd, Hostname: o.Hostname,
+		Version: image.ManifestVersion, Config: o.Config, Env: o.Env, User: o.User, Cwd: o.Cwd, Hostname: o.Hostname,
 		Memory: o.Memory, Network: o.Network, Ports: o.Ports,
 		Program: filepath.Base(o.Kernel), Args: append([]string{filepath.Base(o.Kernel)}, o.Args...),
 	}

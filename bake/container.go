@@ -242,7 +242,7 @@ func exposed(ports map[string]struct{}) []string {
 // user sets the user that the program runs as: NAME or UID, and perhaps a
 // group behind a colon.
 func (c container) user(text string) error {
-	if text == "" {
+	if text == "" || c.manifest.User != nil { // the baker's user says otherwise
 		return nil
 	}
 	name, group, hasGroup := strings.Cut(text, ":")

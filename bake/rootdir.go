@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"kiln/image"
 )
 
 // An Owner is the user and the group that a path of the image belongs to, with
@@ -18,17 +20,26 @@ type Owner struct {
 
 // ParseOwner reads PATH=UID[:GID]. Without GID it is the same number.
 func ParseOwner(text string) (Owner, error) {
-	p, ids, ok := strings.Cut(text, "=")
-	uid, gid, both := strings.Cut(ids, ":")
+	p, numbers, ok := strings.Cut(text, "=")
+	u, err := ParseUser(numbers)
+	if !ok || !path.IsAbs(p) || err != nil {
+		return Owner{}, inputErrorf(text, "an owner is given as PATH=UID[:GID], with an absolute path and numbers")
+	}
+	return Owner{path.Clean(p), u.UID, u.GID}, nil
+}
+
+// ParseUser reads UID[:GID]. Without GID it is the same number.
+func ParseUser(text string) (*image.User, error) {
+	uid, gid, both := strings.Cut(text, ":")
 	if !both {
 		gid = uid
 	}
 	u, uerr := strconv.ParseUint(uid, 10, 32)
 	g, gerr := strconv.ParseUint(gid, 10, 32)
-	if !ok || !path.IsAbs(p) || uerr != nil || gerr != nil {
-		return Owner{}, inputErrorf(text, "an owner is given as PATH=UID[:GID], with an absolute path and numbers")
+	if uerr != nil || gerr != nil {
+		return nil, inputErrorf(text, "a user is given as UID[:GID], in numbers")
 	}
-	return Owner{path.Clean(p), uint32(u), uint32(g)}, nil
+	return &image.User{UID: uint32(u), GID: uint32(g), Groups: []uint32{uint32(g)}}, nil
 }
 
 // setOwners gives files to those that they belong to.

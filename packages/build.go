@@ -187,6 +187,12 @@ func (b *Builder) bake(r *Recipe, dir, out string) error {
 	if len(r.Source.Debs) > 0 {
 		o.LibraryRoot = filepath.Join(dir, "deps")
 	}
+	if i.User != "" {
+		var err error
+		if o.User, err = bake.ParseUser(i.User); err != nil {
+			return err
+		}
+	}
 	for _, text := range i.Owners {
 		owner, err := bake.ParseOwner(text)
 		if err != nil {

@@ -52,6 +52,7 @@ type Image struct {
 	Arguments []string
 	Env       []string
 	Cwd       string
+	User      string   // UID[:GID], as of kiln bake --user; "" for root
 	Ports     []string // HOST:GUEST, as of kiln bake -p
 	Memory    int      // MB
 	Owners    []string // PATH=UID[:GID], as of kiln bake --owner
@@ -152,6 +153,11 @@ func (r *Recipe) validate() error {
 	for _, o := range r.Image.Owners {
 		if _, err := bake.ParseOwner(o); err != nil {
 			return fmt.Errorf("image.owners: %w", err)
+		}
+	}
+	if r.Image.User != "" {
+		if _, err := bake.ParseUser(r.Image.User); err != nil {
+			return fmt.Errorf("image.user: %w", err)
 		}
 	}
 	for _, p := range r.Image.Ports {

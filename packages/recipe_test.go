@@ -50,6 +50,7 @@ func TestParse(t *testing.T) {
 		{`needs = ["bison"]`, `needs = ["--force"]`, "--force"},
 		{`program = "/usr/bin/hello"`, `program = "hello"`, "image.program"},
 		{`program = "/usr/bin/hello"`, "program = \"/hello\"\nroot = \"../etc\"", "image.root"},
+		{`program = "/usr/bin/hello"`, "program = \"/hello\"\nuser = \"me\"", "image.user"},
 		{`"80:8080"`, `"80"`, "HOST:GUEST"},
 		{`"80:8080"`, `"80:99999"`, "HOST:GUEST"},
 		{`"/srv=26"`, `"/srv=me"`, "/srv=me"},

@@ -30,6 +30,7 @@ func bakeFlags(fs *pflag.FlagSet) action {
 	var o bake.Options
 	var kernel bool
 	var addresses, owners []string
+	var user string
 	fs.StringVarP(&o.Output, "output", "o", "", "the image to write (default PROGRAM.img)")
 	fs.StringVar(&o.Config, "config", image.DefaultConfig, "kernel configuration; list shows them")
 	fs.StringArrayVar(&o.Add, "add", nil, "add a file or directory, `HOSTPATH[:GUESTPATH]`")
@@ -38,6 +39,7 @@ func bakeFlags(fs *pflag.FlagSet) action {
 	fs.StringVar(&o.OCI, "oci", "", "bake a container image, an OCI layout or what docker save writes: `FOLDER-OR-TAR`; ARGUMENTs replace its command")
 	fs.StringArrayVar(&o.Others, "program", nil, "another `PROGRAM`; kiln run --rumprun-config says which of several run")
 	fs.StringArrayVarP(&o.Env, "env", "e", nil, "set a variable of the program's environment, `KEY=VALUE`")
+	fs.StringVar(&user, "user", "", "whom the program runs as, `UID[:GID]` (default root)")
 	fs.StringVar(&o.Cwd, "cwd", "", "the program's working directory (default /)")
 	fs.VarP((*megabytes)(&o.Memory), "memory", "M", fmt.Sprintf("memory of the machine (default %d)", run.DefaultMemory))
 	fs.StringArrayVarP(&o.Ports, "publish", "p", nil, "port to publish, `[HOSTIP:]HOST:GUEST[/udp]`")
@@ -65,6 +67,12 @@ func bakeFlags(fs *pflag.FlagSet) action {
 		}
 		if err := checkDefaults(&o, addresses); err != nil {
 			return 0, err
+		}
+		if user != "" {
+			var err error
+			if o.User, err = bake.ParseUser(user); err != nil {
+				return 0, err
+			}
 		}
 		for _, text := range owners {
 			owner, err := bake.ParseOwner(text)

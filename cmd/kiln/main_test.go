@@ -110,6 +110,7 @@ func TestBadUsage(t *testing.T) {
 		{"bake --root no-such-folder /bin/sh", "no-such-folder"},
 		{"bake --owner /x=root /bin/sh", "/x=root UID"},
 		{"bake --owner x=1 /bin/sh", "x=1"},
+		{"bake --user me /bin/sh", "me UID"},
 		{"volume", "create"},
 		{"volume mount x", "mount"},
 		{"volume create x", "size"},
