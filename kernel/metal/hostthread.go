@@ -46,11 +46,18 @@ func hostArchPrctl(t *thread, code, addr uintptr) int64 {
 	return -eINVAL
 }
 
+// leastSleep is the shortest relative sleep in ns. Only the Go runtime's own
+// threads sleep this way (goroutines wait in epoll_pwait or futex), above all
+// sysmon, which looks every 20 µs whether another processor has work for it.
+// With one processor that only takes time from the work: each look costs a
+// timer interrupt and two thread switches.
+const leastSleep = 1_000_000
+
 // hostSleep blocks for, or until, a timespec.
 func hostSleep(t *thread, ts uintptr, absolute bool) int64 {
 	ns := timespec(ts)
 	if !absolute {
-		ns += now()
+		ns = now() + max(ns, leastSleep)
 	}
 	if ns <= now() {
 		yield(t)
