@@ -36,23 +36,33 @@ const maxJSON = 64 << 20
 
 // Open reads the image at path. An error about its content is a *FormatError.
 func Open(path string) (*Image, error) {
+	var img *Image
+	err := withFile(path, func(r io.ReaderAt, size int64) (err error) {
+		img, err = Parse(r, size)
+		return err
+	})
+	return img, err
+}
+
+// withFile has do read the regular file at path, whose name is put before its
+// error.
+func withFile(path string, do func(r io.ReaderAt, size int64) error) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
+		return fmt.Errorf("%s is not a regular file", path)
 	}
-	img, err := Parse(f, st.Size())
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	if err := do(f, st.Size()); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	return img, nil
+	return nil
 }
 
 // IsImage reports whether the file at path is meant to be an image: an ELF

@@ -15,14 +15,23 @@ import (
 
 var inspectCommand = command{
 	name:  "inspect",
-	usage: "[--json] IMAGE|PROGRAM",
+	usage: "[--json] IMAGE|PROGRAM\n       kiln inspect --symbols [--json] IMAGE [PATTERN]",
 	short: "show what is inside an image, or how a program was built",
 	long: `
 Prints an image's manifest, memory layout and files. Of a program, or of those
-in an image, it prints how Kiln's compiler built it.`,
+in an image, it prints how Kiln's compiler built it.
+
+With --symbols it prints the functions of the kernel instead, that is of metal
+and of the kernel program: virtual and physical address, size, program, name.
+PATTERN picks those whose names match a regular expression or, if it is an
+address, 0x…, the one that lies there.`,
 	flags: func(fs *pflag.FlagSet) action {
 		asJSON := fs.Bool("json", false, "print JSON")
+		symbols := fs.Bool("symbols", false, "print the addresses of the kernel's functions")
 		return func(a *app, args []string, _ int) (int, error) {
+			if *symbols {
+				return 0, a.inspectSymbols(args, *asJSON)
+			}
 			if len(args) != 1 {
 				return 0, usageError{fmt.Sprintf("%d images are named, want 1", len(args)), "kiln inspect IMAGE"}
 			}

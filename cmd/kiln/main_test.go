@@ -280,6 +280,55 @@ func TestInspect(t *testing.T) {
 	}
 }
 
+// TestInspectSymbols finds the kernel's entries, by name and by address.
+func TestInspectSymbols(t *testing.T) {
+	t.Chdir(t.TempDir())
+	img := helloImage(t)
+	code, stdout, stderr := call("inspect", "--symbols", img, "^(_kiln_start|_rt0_amd64_linux)$")
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	if code != 0 || stderr != "" || len(lines) != 3 || !strings.HasPrefix(lines[1], "0xffffffff801") {
+		t.Fatalf("kiln inspect --symbols: status %d, %s, %q, want a heading and two entries", code, stderr, lines)
+	}
+	type symbol struct {
+		Program, Name           string
+		Virtual, Physical, Size uint64
+	}
+	list := func(args ...string) (out []symbol) {
+		code, stdout, stderr := call(append([]string{"inspect", "--symbols", "--json"}, args...)...)
+		if err := json.Unmarshal([]byte(stdout), &out); err != nil || code != 0 || stderr != "" {
+			t.Fatalf("kiln inspect --symbols --json %q: status %d, %s, %v", args, code, stderr, err)
+		}
+		return out
+	}
+	all := list(img)
+	programs := map[string]int{}
+	for _, s := range all {
+		programs[s.Program]++
+	}
+	if programs["metal"] < 500 || programs["kernel"] < 10000 || len(programs) != 2 {
+		t.Errorf("functions of each program: %v", programs)
+	}
+	_, stdout, _ = call("inspect", "--json", img)
+	var doc struct{ KernelEntry uint64 }
+	if err := json.Unmarshal([]byte(stdout), &doc); err != nil {
+		t.Fatal(err)
+	}
+	at := list(img, fmt.Sprintf("%#x", doc.KernelEntry+1))
+	if len(at) != 1 || at[0].Program != "kernel" || at[0].Name != "_rt0_amd64_linux" || at[0].Virtual != doc.KernelEntry {
+		t.Fatalf("at the kernel's entry, %#x: %+v", doc.KernelEntry, at)
+	}
+	if same := list(img, fmt.Sprintf("%#x", at[0].Physical)); len(same) != 1 || same[0] != at[0] {
+		t.Errorf("at the entry's physical address: %+v, want %+v", same, at)
+	}
+	mustFail(t, []string{"inspect", "--symbols"}, "IMAGE")
+	mustFail(t, []string{"inspect", "--symbols", img, "a", "b"}, "IMAGE")
+	mustFail(t, []string{"inspect", "--symbols", "missing.img"}, "missing.img")
+	mustFail(t, []string{"inspect", "--symbols", "hello"}, "hello is not an image", "nm")
+	mustFail(t, []string{"inspect", "--symbols", img, "("}, `"("`, "regular expression")
+	mustFail(t, []string{"inspect", "--symbols", img, "0xnumber"}, "0xnumber")
+	mustFail(t, []string{"inspect", "--symbols", img, "bmk_pgalloc"}, "none of", "bmk_pgalloc")
+}
+
 // TestInspectProgram looks at programs that our compiler and another linked,
 // alone and in an image, and at what is no program.
 func TestInspectProgram(t *testing.T) {
