@@ -380,5 +380,8 @@ func (b *baker) addNeedsOf(o object) error {
 			return err
 		}
 	}
-	return b.addNeeds(o, l)
+	if err := b.addNeeds(o, l); err != nil {
+		return err
+	}
+	return b.addLocale(o, l)
 }
