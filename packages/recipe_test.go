@@ -2,6 +2,8 @@ package packages
 
 import (
 	"errors"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -82,6 +84,22 @@ func TestRecipes(t *testing.T) {
 		if again, err := r.stamp(); err != nil || len(again) != 65 {
 			t.Errorf("%s: stamp %q, %v", n, again, err)
 		}
+	}
+}
+
+// TestDocumented compares the table of docs/packages.md with what there is.
+func TestDocumented(t *testing.T) {
+	text, err := os.ReadFile("../docs/packages.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []string
+	for _, m := range regexp.MustCompile(`(?m)^\| ([a-z0-9-]+) \|`).FindAllStringSubmatch(string(text), -1) {
+		rows = append(rows, m[1])
+	}
+	slices.Sort(rows)
+	if names := Names(); !slices.Equal(rows, names) {
+		t.Errorf("docs/packages.md lists %q, there are %q", rows, names)
 	}
 }
 

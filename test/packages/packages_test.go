@@ -37,7 +37,7 @@ func TestPackages(t *testing.T) {
 			if !ordinary[name] && !long {
 				t.Skip("takes long, for KILN_LONG=1")
 			}
-			run(t, 15*time.Minute, kiln, "package", "build", name)
+			run(t, 30*time.Minute, kiln, "package", "build", name)
 			run(t, 10*time.Minute, kiln, "package", "check", name)
 		})
 	}
