@@ -54,9 +54,12 @@ func readCall(args []string) call {
 			a == "-x" && strings.HasSuffix(next, "-header")
 		c.bare = c.bare || slices.Contains(bareOptions, a)
 		switch {
-		case a == "-":
+		case a == "-" || a == "/dev/stdin":
 			inputs++
 			c.stdin = true
+		case strings.HasPrefix(a, "/dev/fd/") || strings.HasPrefix(a, "/proc/self/fd/"):
+			inputs++
+			c.ask(Dynamic) // what can be read once is compiled once
 		case !strings.HasPrefix(a, "-"):
 			if !slices.Contains(headerSuffixes, filepath.Ext(a)) {
 				inputs++

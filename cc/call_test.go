@@ -17,6 +17,8 @@ func TestReadCall(t *testing.T) {
 		{"-o x x.o -lm", "links"},
 		{"-lm", "links"},
 		{"-x c -", "links stdin"},
+		{"-x c /dev/stdin", "links stdin"},
+		{"-x c /dev/fd/63", "links dynamic"},
 		{"-c -x c -", "stdin"},
 		{"-c x.c", ""},
 		{"-S x.c", ""},

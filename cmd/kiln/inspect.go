@@ -35,8 +35,9 @@ address, 0x…, the one that lies there.`,
 			if len(args) != 1 {
 				return 0, usageError{fmt.Sprintf("%d images are named, want 1", len(args)), "kiln inspect IMAGE"}
 			}
-			if built := a.packageImage(args[0]); built != "" {
-				args[0] = built
+			var err error
+			if args[0], err = a.packageImage(args[0]); err != nil {
+				return 0, err
 			}
 			isImage, err := image.IsImage(args[0])
 			if err != nil {

@@ -27,8 +27,8 @@ func (a *app) inspectSymbols(args []string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	if built := a.packageImage(path); built != "" {
-		path = built
+	if path, err = a.packageImage(path); err != nil {
+		return err
 	}
 	isImage, err := image.IsImage(path)
 	if err != nil {

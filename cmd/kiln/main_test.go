@@ -406,7 +406,8 @@ func TestPackages(t *testing.T) {
 		t.Errorf("kiln package ls --needs: status %d, %s", code, stdout)
 	}
 	mustFail(t, []string{"package", "check", "lua"}, "lua", "not built", "kiln package build lua")
-	mustFail(t, []string{"run", "lua"}, "lua")
+	mustFail(t, []string{"run", "lua"}, "lua", "not built", "kiln package build lua")
+	mustFail(t, []string{"inspect", "lua"}, "lua", "not built")
 	if err := os.Mkdir("mine", 0o755); err != nil {
 		t.Fatal(err)
 	}

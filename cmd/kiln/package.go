@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -143,22 +143,23 @@ func listNeeds(out io.Writer, recipes []*packages.Recipe) error {
 	return err
 }
 
-// packageImage returns the image of the package called name, "" if name is
-// none that was built, or that of a file.
-func (a *app) packageImage(name string) string {
+// packageImage returns the image that name stands for: that of a package that
+// was built, unless there is a file of that name, and else name itself.
+func (a *app) packageImage(name string) (string, error) {
 	if strings.Contains(name, "/") || name == "" {
-		return ""
+		return name, nil
 	}
 	if _, err := os.Lstat(name); err == nil {
-		return ""
+		return name, nil
 	}
-	data, err := cc.DataDir(a.getenv)
-	if err != nil {
-		return "" // without a home there are no packages
+	if data, err := cc.DataDir(a.getenv); err == nil { // without a home there are no packages
+		image := packages.ImagePath(data, name)
+		if _, err := os.Stat(image); err == nil {
+			return image, nil
+		}
 	}
-	image := packages.ImagePath(data, filepath.Base(name))
-	if _, err := os.Stat(image); err != nil {
-		return ""
+	if slices.Contains(packages.Names(), name) {
+		return "", usageError{fmt.Sprintf("there is no file %s, and the package %s is not built", name, name), "kiln package build " + name}
 	}
-	return image
+	return name, nil
 }

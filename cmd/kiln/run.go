@@ -119,8 +119,8 @@ func (a *app) stdio() run.Stdio { return run.Stdio{In: a.stdin, Out: a.stdout, E
 // path of a Rumprun configuration, "" for none.
 func (a *app) openImage(o run.Options, config, dir string) (_ run.Options, done func(), err error) {
 	done = func() {}
-	if built := a.packageImage(o.Image); built != "" {
-		o.Image = built
+	if o.Image, err = a.packageImage(o.Image); err != nil {
+		return o, nil, err
 	}
 	isImage, err := image.IsImage(o.Image)
 	if err != nil {
