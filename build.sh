@@ -25,8 +25,8 @@ guest metal "-T=$metal_text -E=_kiln_start" ./kernel/metal
 # it does not have.
 echo "build: kernels (the first time takes a minute or two)"
 guest kernel-hw_generic "-T=$kernel_text" ./kernel
-guest kernel-hw_virtio "-T=$kernel_text" ./kernel nommio
-guest kernel-microvm "-T=$kernel_text" ./kernel nopci
+guest kernel-hw_virtio "-T=$kernel_text" ./kernel nommio,no9p
+guest kernel-microvm "-T=$kernel_text" ./kernel nopci,no9p,noiso9660
 echo "build: kiln"
 CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w" -o bin/kiln ./cmd/kiln
 # The other names of it, beside it and as a Rumprun tree has them.

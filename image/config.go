@@ -14,7 +14,14 @@ type Config struct {
 	Components []string // what the kernel has, in words
 	PCI        bool     // it finds devices on PCI
 	MMIO       bool     // it finds virtio-mmio devices
+	Folders    bool     // it mounts folders of the host
 }
+
+// What all configurations have, in words.
+const (
+	network = "network: TCP/IP versions 4 and 6, DHCP, local sockets, netlink"
+	memory  = "file systems in memory: EROFS, tmpfs, overlay, proc, sys, devpts"
+)
 
 // configs are in the order in which they are listed.
 var configs = []Config{
@@ -22,19 +29,19 @@ var configs = []Config{
 		Name:  DefaultConfig,
 		Short: "virtual machines in general: every component",
 		Components: []string{
-			"devices: virtio 1.2 over PCI and MMIO: network, block, entropy",
-			"network: TCP/IP versions 4 and 6, DHCP, local sockets, netlink",
-			"file systems: EROFS, tmpfs, overlay, proc, sys, devpts",
+			"devices: virtio 1.2 over PCI and MMIO: network, block, entropy, 9P",
+			network, memory,
+			"file systems on disks: ext2, ext3, ext4, ISO 9660; folders of the host by 9P",
 		},
-		PCI: true, MMIO: true,
+		PCI: true, MMIO: true, Folders: true,
 	},
 	{
 		Name:  "hw_virtio",
 		Short: "virtual machines with virtio on PCI, such as pc and q35",
 		Components: []string{
 			"devices: virtio 1.2 over PCI: network, block, entropy",
-			"network: TCP/IP versions 4 and 6, DHCP, local sockets, netlink",
-			"file systems: EROFS, tmpfs, overlay, proc, sys, devpts",
+			network, memory,
+			"file systems on disks: ext2, ext3, ext4, ISO 9660",
 		},
 		PCI: true,
 	},
@@ -43,8 +50,8 @@ var configs = []Config{
 		Short: "microvm, a virtual machine without PCI",
 		Components: []string{
 			"devices: virtio 1.2 over MMIO: network, block, entropy",
-			"network: TCP/IP versions 4 and 6, DHCP, local sockets, netlink",
-			"file systems: EROFS, tmpfs, overlay, proc, sys, devpts",
+			network, memory,
+			"file systems on disks: ext2, ext3, ext4",
 		},
 		MMIO: true,
 	},

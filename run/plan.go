@@ -148,14 +148,8 @@ func newPlan(o Options, h host, t terminal) (*plan, error) {
 	if p.config.Interactive {
 		p.config.Rows, p.config.Cols = t.rows, t.cols
 	}
-	for _, i := range ifaces {
-		moved, err := i.avoidHost(h.addresses)
-		if err != nil {
-			return nil, err
-		}
-		p.notes = append(p.notes, moved...)
-		p.machine.NICs = append(p.machine.NICs, i.nic)
-		p.config.Network = append(p.config.Network, i.config)
+	if err := p.addInterfaces(ifaces, h); err != nil {
+		return nil, err
 	}
 	for i, d := range disks {
 		p.machine.Disks = append(p.machine.Disks, d.disk())
@@ -167,7 +161,30 @@ func newPlan(o Options, h host, t terminal) (*plan, error) {
 	if err := p.addShares(shares, h); err != nil {
 		return nil, err
 	}
+	if config, ok := image.FindConfig(o.Manifest.Config); ok && !config.Folders && len(p.machine.Folders) > 0 {
+		return nil, configError(config, "it knows no folders of the host")
+	}
 	return p, nil
+}
+
+// addInterfaces adds the network interfaces, both sides of them.
+func (p *plan) addInterfaces(ifaces []iface, h host) error {
+	for _, i := range ifaces {
+		moved, err := i.avoidHost(h.addresses)
+		if err != nil {
+			return err
+		}
+		p.notes = append(p.notes, moved...)
+		p.machine.NICs = append(p.machine.NICs, i.nic)
+		p.config.Network = append(p.config.Network, i.config)
+	}
+	return nil
+}
+
+// configError says what an image cannot do for the configuration that it was
+// baked with.
+func configError(c image.Config, lack string) error {
+	return inputError(fmt.Sprintf("the image was baked with %s, for %s: %s", c.Name, c.Short, lack), "bake it with --config "+image.DefaultConfig)
 }
 
 // machineFor returns the machine type: what the user asked for, if the image's
@@ -183,8 +200,7 @@ func machineFor(o Options) (string, error) {
 		case o.Machine == "" && suits(t), o.Machine == t && suits(t):
 			return t, nil
 		case o.Machine == t:
-			return "", inputError(fmt.Sprintf("the image was baked with %s: %s; it finds no devices on %s", config.Name, config.Short, t),
-				"bake it with --config "+image.DefaultConfig)
+			return "", configError(config, "it finds no devices on "+t)
 		}
 	}
 	return "", inputError(fmt.Sprintf("no machine type %q", o.Machine), "there are "+strings.Join(qemu.Types(), ", "))

@@ -114,6 +114,17 @@ func TestMachineFor(t *testing.T) {
 	}
 }
 
+// TestFolderConfig: folders of the host need a kernel that knows them.
+func TestFolderConfig(t *testing.T) {
+	for config, want := range map[string]bool{"": true, "hw_generic": true, "hw_virtio": false, "microvm": false} {
+		o := testOptions()
+		o.Manifest.Config, o.Volumes = config, []string{t.TempDir() + ":/mnt"}
+		if _, err := newPlan(o, noKVM, terminal{}); (err == nil) != want || err != nil && !isInput(err) {
+			t.Errorf("%q: newPlan = %v, want success %v", config, err, want)
+		}
+	}
+}
+
 func TestPlanErrors(t *testing.T) {
 	for name, spoil := range map[string]func(*Options){
 		"accelerator": func(o *Options) { o.Accel = "xen" },

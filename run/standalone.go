@@ -13,8 +13,7 @@ import (
 // guest.
 func Standalone(o Options) ([]byte, error) {
 	if config, ok := image.FindConfig(o.Manifest.Config); ok && !config.PCI {
-		return nil, inputError("the image was baked with "+config.Name+": "+config.Short+"; a machine with a CD has PCI",
-			"bake it with "+image.DefaultConfig)
+		return nil, configError(config, "a machine with a CD has PCI")
 	}
 	c := image.RunConfig{
 		Args: o.Args, Commands: o.Commands, Env: o.Env, Cwd: o.Cwd, Hostname: o.Hostname, Mounts: o.Mounts,

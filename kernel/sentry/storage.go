@@ -15,13 +15,10 @@ import (
 	"kiln/kernel/fs"
 	"kiln/kernel/fs/block"
 	"kiln/kernel/fs/ext4"
-	"kiln/kernel/fs/iso9660"
-	"kiln/kernel/fs/ninep"
 	"kiln/kernel/notice"
 	"kiln/kernel/sentry/disk"
 	"kiln/kernel/virtio"
 	"kiln/kernel/virtio/blk"
-	"kiln/kernel/virtio/p9"
 )
 
 // diskFS is a file system that a block device may hold.
@@ -31,13 +28,11 @@ type diskFS struct {
 	mount func(dev block.Device, readOnly bool, log func(string)) (fs.Filesystem, error)
 }
 
-// diskFilesystems are tried in this order.
+// diskFilesystems are tried in this order. What a bake configuration may leave
+// out is added by a file of its own.
 var diskFilesystems = []diskFS{
 	{"ext4", ext4.Probe, func(dev block.Device, readOnly bool, log func(string)) (fs.Filesystem, error) {
 		return asFilesystem(ext4.Mount(dev, ext4.Options{ReadOnly: readOnly, Log: log}))
-	}},
-	{"iso9660", iso9660.Probe, func(dev block.Device, _ bool, log func(string)) (fs.Filesystem, error) {
-		return asFilesystem(iso9660.Mount(dev, iso9660.Options{Log: log}))
 	}},
 }
 
@@ -52,12 +47,21 @@ func asFilesystem[T fs.Filesystem](f T, err error) (fs.Filesystem, error) {
 // folderFS is the name of the file system that a folder of the host appears by.
 const folderFS = "9p"
 
+// folder is a folder of the host that the machine has.
+type folder interface {
+	mount(m image.Mount, log func(string)) (fs.Filesystem, error)
+}
+
+// openFolder starts a device for a folder. It is nil in a kernel that knows
+// none.
+var openFolder func(f virtio.Found) (tag string, dev folder, err error)
+
 // storage is the machine's disks, the host's folders, and what is mounted of
 // them.
 type storage struct {
 	cache   *disk.Cache
-	disks   []*disk.Device        // vda, vdb, …
-	folders map[string]*p9.Device // by mount tag
+	disks   []*disk.Device    // vda, vdb, …
+	folders map[string]folder // by mount tag
 }
 
 // findStorage starts the storage devices among those found.
@@ -66,7 +70,7 @@ func (s *Sentry) findStorage(found []virtio.Found) error {
 		cache: disk.NewCache(disk.Options{
 			MemoryFile: s.kernel.MemoryFile(), Memory: cacheMemory, Populate: populate,
 		}),
-		folders: make(map[string]*p9.Device),
+		folders: make(map[string]folder),
 	}
 	for _, f := range found {
 		var err error
@@ -97,15 +101,14 @@ func (st *storage) openDisk(f virtio.Found) error {
 }
 
 func (st *storage) openFolder(f virtio.Found) error {
-	t, err := f.Open()
+	if openFolder == nil {
+		return nil // whoever mounts it is told
+	}
+	tag, dev, err := openFolder(f)
 	if err != nil {
 		return err
 	}
-	dev, err := p9.Open(t, virtio.DMA{})
-	if err != nil {
-		return err
-	}
-	st.folders[dev.Tag()] = dev
+	st.folders[tag] = dev
 	return nil
 }
 
@@ -166,10 +169,13 @@ func (s *Sentry) mountOne(m image.Mount) error {
 func (st *storage) open(m image.Mount) (f fs.Filesystem, name, source string, err error) {
 	if m.Tag != "" {
 		dev, ok := st.folders[m.Tag]
+		if openFolder == nil {
+			return nil, "", "", errors.New("this kernel knows no folders of the host: bake with another configuration")
+		}
 		if !ok {
 			return nil, "", "", fmt.Errorf("the machine has no folder %q", m.Tag)
 		}
-		f, err = asFilesystem(ninep.Mount(dev, ninep.Options{ReadOnly: m.ReadOnly, UID: m.UID, GID: m.GID, Log: logTo(mountSource(m))}))
+		f, err = dev.mount(m, logTo(mountSource(m)))
 		return f, folderFS, m.Tag, err
 	}
 	d, ok := st.disk(m.Device)
