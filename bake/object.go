@@ -180,7 +180,11 @@ func dynamic(f *elf.File) (*dynamicTable, error) {
 	if len(offsets) == 0 {
 		return t, nil
 	}
-	strtab, err := atAddress(f, t.values[elf.DT_STRTAB], t.values[elf.DT_STRSZ])
+	addr, ok := t.values[elf.DT_STRTAB]
+	if !ok {
+		return nil, errors.New("no string table")
+	}
+	strtab, err := atAddress(f, addr, t.values[elf.DT_STRSZ])
 	if err != nil {
 		return nil, fmt.Errorf("string table: %w", err)
 	}
