@@ -85,5 +85,10 @@ func muslPath(interp string) (dirs []string, file string) {
 	if err != nil {
 		return muslDirs, ""
 	}
-	return strings.FieldsFunc(string(b), func(r rune) bool { return r == ':' || r == '\n' }), file
+	return splitMuslPath(string(b)), file
+}
+
+// splitMuslPath returns the directories that a file of musl's names.
+func splitMuslPath(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ':' || r == '\n' })
 }

@@ -75,29 +75,49 @@ func (l *loader) find(name string, chain []*linkage, env []string) (found, bool)
 		}
 		return found{}, false
 	}
-	// A run path of the old kind counts for what the library needs, too;
-	// musl makes no difference between the kinds.
-	if len(self.runpath) == 0 || l.musl {
-		for i := len(chain) - 1; i >= 0; i-- {
-			dirs := chain[i].rpath
-			if l.musl {
-				dirs = slices.Concat(chain[i].runpath, dirs)
-			} else if len(chain[i].runpath) > 0 {
-				continue
-			}
-			if f, ok := try(chain[i], dirs); ok {
-				return f, true
-			}
-		}
-	}
-	for _, dirs := range [][]string{env, self.runpath, l.dirs} {
-		if f, ok := try(self, dirs); ok {
+	for _, at := range l.order(chain, env) {
+		if f, ok := try(at.of, at.dirs); ok {
 			return f, true
 		}
 	}
 	f, ok := try(self, l.conf)
 	f.cached = true
 	return f, ok
+}
+
+// A place is directories that are searched, and whose run path they are.
+type place struct {
+	of   *linkage
+	dirs []string
+}
+
+// order returns where a library is looked for, in order, for the last of
+// chain: as glibc does (ld.so(8)), or musl (ldso/dynlink.c, load_library).
+func (l *loader) order(chain []*linkage, env []string) []place {
+	self := chain[len(chain)-1]
+	var paths []place // of those that made it be loaded
+	if l.musl {
+		// The environment comes first. The kinds of run path are one: the
+		// new one hides the old, and both count for what is loaded later.
+		for _, c := range slices.Backward(chain) {
+			dirs := c.runpath
+			if len(dirs) == 0 {
+				dirs = c.rpath
+			}
+			paths = append(paths, place{c, dirs})
+		}
+		return slices.Concat([]place{{self, env}}, paths, []place{{self, l.dirs}})
+	}
+	// A run path of the old kind counts for what a library needs, too, but
+	// not beside one of the new kind.
+	if len(self.runpath) == 0 {
+		for _, c := range slices.Backward(chain) {
+			if len(c.runpath) == 0 {
+				paths = append(paths, place{c, c.rpath})
+			}
+		}
+	}
+	return append(paths, place{self, env}, place{self, self.runpath}, place{self, l.dirs})
 }
 
 // expand replaces the loader's variables in a directory of a run path; file is
