@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"kiln/bake/oci"
 	"kiln/image"
 )
@@ -48,6 +50,9 @@ func (b *baker) addContainer(m *image.Manifest) error {
 	c := container{b, name, tree, m}
 	c.environment(img.Config.Env)
 	m.Exposed = exposed(img.Config.ExposedPorts)
+	if m.StopSignal, err = stopSignal(img.Config.StopSignal); err != nil {
+		return inputErrorf(name, "%v", err)
+	}
 	for _, step := range []func() error{
 		func() error { return c.directory(img.Config.WorkingDir) },
 		func() error { return c.user(img.Config.User) },
@@ -237,6 +242,19 @@ func exposed(ports map[string]struct{}) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// stopSignal returns the name of a signal that an image's configuration gives by
+// name or number, "" if it gives none.
+func stopSignal(text string) (string, error) {
+	name := strings.TrimPrefix(text, "SIG")
+	if n, err := strconv.Atoi(text); err == nil {
+		name = strings.TrimPrefix(unix.SignalName(unix.Signal(n)), "SIG")
+	}
+	if text != "" && unix.SignalNum("SIG"+name) == 0 {
+		return "", fmt.Errorf("its stop signal %q does not exist", text)
+	}
+	return name, nil
 }
 
 // user sets the user that the program runs as: NAME or UID, and perhaps a

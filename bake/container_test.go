@@ -209,6 +209,19 @@ func TestContainerTemporary(t *testing.T) {
 	}
 }
 
+func TestStopSignal(t *testing.T) {
+	for in, want := range map[string]string{"": "", "SIGQUIT": "QUIT", "INT": "INT", "3": "QUIT"} {
+		if got, err := stopSignal(in); err != nil || got != want {
+			t.Errorf("stopSignal(%q) = %q, %v, want %q", in, got, err, want)
+		}
+	}
+	for _, in := range []string{"SIGNOSUCH", "99", "-1", "0"} {
+		if got, err := stopSignal(in); err == nil {
+			t.Errorf("stopSignal(%q) = %q, want an error", in, got)
+		}
+	}
+}
+
 func TestContainerName(t *testing.T) {
 	for in, want := range map[string]string{"a/redis.tar": "redis.img", "x.tar.gz": "x.img", "x.tgz": "x.img", "dir/": "dir.img", "layout": "layout.img"} {
 		if got := containerName(in); got != want {

@@ -30,6 +30,10 @@ type Manifest struct {
 	Cwd      string   `json:"cwd,omitempty"`      // "/" if empty
 	Hostname string   `json:"hostname,omitempty"` // "kiln" if empty
 
+	// StopSignal is what asks the program to end, as in signal(7) without
+	// "SIG"; TERM if empty.
+	StopSignal string `json:"stopSignal,omitempty"`
+
 	Memory  int       `json:"memory,omitempty"`  // MB that a run gets by default
 	Network []Network `json:"network,omitempty"` // defaults, as in RunConfig
 	Ports   []string  `json:"ports,omitempty"`   // HOST:GUEST published by default
@@ -73,7 +77,7 @@ type Network struct {
 }
 
 // Mount is a file system that the guest mounts before its program starts.
-// Either Device or Tag says what is mounted.
+// Either Device or Tag says what is mounted, or Type is MemoryFS.
 type Mount struct {
 	Device   string `json:"device,omitempty"`   // block device: "vda" is the machine's first
 	Tag      string `json:"tag,omitempty"`      // mount tag of a 9P device
@@ -83,7 +87,11 @@ type Mount struct {
 	Source   string `json:"source,omitempty"`   // the user's name for it, for messages
 	UID      uint32 `json:"uid,omitempty"`      // 9P: who is root in the guest, on the host
 	GID      uint32 `json:"gid,omitempty"`
+	Size     string `json:"size,omitempty"` // MemoryFS: bytes that it may take, "64m"
 }
+
+// MemoryFS is the Mount.Type of a file system in memory.
+const MemoryFS = "tmpfs"
 
 // Command is one program of those that a boot runs, one after the other.
 type Command struct {

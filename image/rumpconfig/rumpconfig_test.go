@@ -49,8 +49,8 @@ func TestParse(t *testing.T) {
 			Programs: []Program{{Bin: "mathopd", Args: []string{"mathopd", "-n", "-t", "-f", "/data/mathopd.conf"}}},
 			Env:      []string{"FOO=BAR", "BAZ=QUUX"},
 			Networks: []image.Network{{Name: "vioif0", IPv4: "static", Address: "10.0.120.10/24", Gateway: "10.0.120.1", IPv6: "none", DNS: []string{"10.0.120.1"}}},
-			Mounts:   []image.Mount{{Device: "vda", Path: "/etc", Source: "/dev/ld0a"}, {Device: "vdb", Path: "/data", Source: "/dev/ld1a"}},
-			Notes:    []string{"/tmp: a tmpfs has no effect: the root file system is in memory"},
+			Mounts: []image.Mount{{Device: "vda", Path: "/etc", Source: "/dev/ld0a"}, {Device: "vdb", Path: "/data", Source: "/dev/ld1a"},
+				{Path: "/tmp", Type: "tmpfs", Size: "1m"}},
 		}},
 		{"launched", launched, Config{
 			Programs: []Program{{Args: []string{"bin/redis-server.bin", "/data/conf/redisaof.conf"}}},
@@ -125,6 +125,7 @@ func TestParseErrors(t *testing.T) {
 		`{"blk": {"source": "dev", "path": "/dev/ld0a", "fstype": "ffs", "mountpoint": "/x"}}`:  "ffs",
 		`{"blk": {"source": "dev", "path": "/dev/ld99a", "fstype": "blk", "mountpoint": "/x"}}`: "ld99a",
 		`{"mount": {"x": {"source": "blk", "path": "/dev/ld0a"}}}`:                              "absolute",
+		`{"mount": {"/x": {"source": "tmpfs", "options": {"size": "big"}}}}`:                    `"big"`,
 		`{"mount": {"/x": {"source": "nfs"}}}`:                                                  "nfs",
 	} {
 		got, err := Parse([]byte(in))
@@ -212,7 +213,7 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		for _, m := range c.Mounts {
-			if m.Path == "" || m.Path[0] != '/' || m.Device == "" {
+			if m.Path == "" || m.Path[0] != '/' || m.Device == "" && m.Type != image.MemoryFS {
 				t.Errorf("Parse(%q) mounts %+v", b, m)
 			}
 		}

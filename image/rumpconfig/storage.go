@@ -6,6 +6,7 @@ import (
 	"path"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"kiln/image"
 )
@@ -22,6 +23,7 @@ type mount struct {
 	point  string
 	kind   string // "blk", "kernfs" or "tmpfs"
 	device string // of kind blk
+	size   string // of kind tmpfs
 }
 
 // flatBlock is a blk member of the first form.
@@ -78,7 +80,7 @@ func (s *storage) readFlat(value json.RawMessage) error {
 	if b.FSType != "blk" && b.FSType != "kernfs" {
 		return errorf("blk", "fstype %q of %s is neither blk nor kernfs", b.FSType, b.MountPoint)
 	}
-	s.mounts = append(s.mounts, mount{"blk", b.MountPoint, b.FSType, b.Path})
+	s.mounts = append(s.mounts, mount{key: "blk", point: b.MountPoint, kind: b.FSType, device: b.Path})
 	return nil
 }
 
@@ -114,7 +116,11 @@ func (s *storage) readMount(value json.RawMessage) error {
 		if entry.Source != "blk" && entry.Source != "kernfs" && entry.Source != "tmpfs" {
 			return errorf(key, "source %q is none of blk, kernfs and tmpfs", entry.Source)
 		}
-		s.mounts = append(s.mounts, mount{key, m.key, entry.Source, entry.Path})
+		size := entry.Options.Size
+		if size != "" && !sizeText.MatchString(size) {
+			return errorf(key, "size %q is no number with k, M or G behind it", size)
+		}
+		s.mounts = append(s.mounts, mount{key, m.key, entry.Source, entry.Path, strings.ToLower(size)})
 	}
 	return nil
 }
@@ -130,7 +136,7 @@ func (s *storage) finish() (mounts []image.Mount, notes []string, err error) {
 			notes = append(notes, fmt.Sprintf("%s: there is no kernfs; /proc says what the kernel has to say", m.point))
 			continue
 		case "tmpfs":
-			notes = append(notes, fmt.Sprintf("%s: a tmpfs has no effect: the root file system is in memory", m.point))
+			mounts = append(mounts, image.Mount{Path: path.Clean(m.point), Type: image.MemoryFS, Size: m.size})
 			continue
 		}
 		device, err := s.device(m)
@@ -141,6 +147,9 @@ func (s *storage) finish() (mounts []image.Mount, notes []string, err error) {
 	}
 	return mounts, notes, nil
 }
+
+// sizeText is the size of a tmpfs.
+var sizeText = regexp.MustCompile(`^[0-9]{1,9}[kKmMgG]?$`)
 
 // Names of block devices: NetBSD's of virtio, ld0a, Xen's, xvda, and Linux's.
 var (

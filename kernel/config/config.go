@@ -79,6 +79,7 @@ func merge(m image.Manifest, r image.RunConfig) (sentry.Config, error) {
 		Cols:      r.Cols,
 		Stdin:     r.Stdin,
 		Verbose:   r.Verbose,
+		Stop:      m.StopSignal,
 		Grace:     grace(r),
 		Mounts:    append(m.Mounts[:len(m.Mounts):len(m.Mounts)], r.Mounts...),
 	}

@@ -51,6 +51,8 @@ type Config struct {
 
 	Verbose bool // the Sentry's own log goes to the console
 
+	// Stop is the signal of a shutdown request, without "SIG"; "" for TERM.
+	Stop string
 	// Grace is how long a program may take to end after a shutdown request.
 	Grace time.Duration
 

@@ -113,15 +113,23 @@ func (s *Sentry) signal(sig linux.Signal) error {
 	return errors.Join(errs...)
 }
 
+// stopSignal is what asks a program to end.
+func (s *Sentry) stopSignal() linux.Signal {
+	if sig := signalNumber(s.config.Stop); sig != 0 {
+		return sig
+	}
+	return linux.SIGTERM
+}
+
 // shutdown asks what runs to end, and after the grace period makes it. Nothing
 // more is started.
 func (s *Sentry) shutdown() error {
 	s.running.end()
-	if err := s.signal(linux.SIGTERM); err != nil {
+	if err := s.signal(s.stopSignal()); err != nil {
 		return err
 	}
 	time.AfterFunc(s.config.Grace, func() {
-		// Run returns before this if SIGTERM was enough.
+		// Run returns before this if the request was enough.
 		if err := s.signal(linux.SIGKILL); err != nil {
 			notice.Printf("killing what did not end: %v", err)
 		}

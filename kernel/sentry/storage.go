@@ -8,6 +8,7 @@ import (
 
 	"gvisor.dev/gvisor/pkg/context"
 	"gvisor.dev/gvisor/pkg/errors/linuxerr"
+	"gvisor.dev/gvisor/pkg/sentry/fsimpl/tmpfs"
 	"gvisor.dev/gvisor/pkg/sentry/kernel/auth"
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
 
@@ -150,6 +151,9 @@ func (s *Sentry) mountStorage() error {
 
 // mountOne mounts one.
 func (s *Sentry) mountOne(m image.Mount) error {
+	if m.Type == image.MemoryFS {
+		return s.mountMemory(m)
+	}
 	f, name, source, err := s.storage.open(m)
 	if err != nil {
 		return err
@@ -160,6 +164,22 @@ func (s *Sentry) mountOne(m image.Mount) error {
 	_, err = s.mounts.vfs.MountAt(s.mounts.ctx, s.mounts.creds, source, s.mounts.at(m.Path), name, &vfs.MountOptions{
 		ReadOnly:             m.ReadOnly || f.ReadOnly(),
 		GetFilesystemOptions: vfs.GetFilesystemOptions{InternalMount: true, InternalData: &opened{f, s.storage.cache, mountSource(m)}},
+	})
+	return err
+}
+
+// mountMemory mounts a file system in memory.
+func (s *Sentry) mountMemory(m image.Mount) error {
+	if err := s.mounts.mkdirAll(m.Path); err != nil {
+		return err
+	}
+	data := "mode=1777"
+	if m.Size != "" {
+		data += ",size=" + m.Size
+	}
+	_, err := s.mounts.vfs.MountAt(s.mounts.ctx, s.mounts.creds, m.Type, s.mounts.at(m.Path), tmpfs.Name, &vfs.MountOptions{
+		ReadOnly:             m.ReadOnly,
+		GetFilesystemOptions: vfs.GetFilesystemOptions{InternalMount: true, Data: data},
 	})
 	return err
 }
@@ -252,8 +272,10 @@ func mountSource(m image.Mount) string {
 		return m.Source
 	case m.Device != "":
 		return "/dev/" + m.Device
-	default:
+	case m.Tag != "":
 		return m.Tag
+	default:
+		return m.Type
 	}
 }
 
