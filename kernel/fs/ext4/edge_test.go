@@ -800,3 +800,62 @@ func TestReadDirWhileChanging(t *testing.T) {
 		finish(t, m, f, root)
 	}
 }
+
+// TestLongExtents preallocates more than fits one extent, and changes parts.
+func TestLongExtents(t *testing.T) {
+	m, f, root := setup(t, "512M", "-t", "ext4", "-b", "4096")
+	in := create(t, root, "file")
+	const size = 300 << 20
+	if err := in.Fallocate(0, 0, size); err != nil {
+		t.Fatal(err)
+	}
+	if a, _ := in.Attr(); a.Size != size || a.Blocks < size/512 {
+		t.Errorf("size %d, %d blocks, want %d", a.Size, a.Blocks, size)
+	}
+	p := bytes.Repeat([]byte("x"), 4<<20)
+	for off := int64(0); off < 140<<20; off += int64(len(p)) {
+		write(t, in, p, off)
+	}
+	if got, err := in.SeekHole(0); got != 140<<20 || err != nil {
+		t.Errorf("SeekHole = %d, %v, want %d", got, err, 140<<20)
+	}
+	if err := in.Fallocate(fs.FallocZeroRange, 0, 139<<20); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := in.SeekData(0); got != 139<<20 || err != nil {
+		t.Errorf("SeekData = %d, %v, want %d", got, err, 139<<20)
+	}
+	if err := in.Fallocate(fs.FallocPunchHole|fs.FallocKeepSize, 1<<20, 298<<20); err != nil {
+		t.Fatal(err)
+	}
+	if a, _ := in.Attr(); a.Blocks > 3<<20/512 {
+		t.Errorf("%d blocks after punching", a.Blocks)
+	}
+	in.DecRef()
+	finish(t, m, f, root)
+}
+
+// TestLargeSectors uses a device with sectors of 4096 bytes.
+func TestLargeSectors(t *testing.T) {
+	load := func(blockSize string) *memory {
+		name := filepath.Join(t.TempDir(), "image")
+		run(t, tool(t, "mke2fs"), "-q", "-F", "-t", "ext4", "-b", blockSize, name, "32M")
+		m, err := blocktest.Load(name, 4096)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	if _, err := Mount(load("1024"), Options{}); !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("blocks of 1024 bytes on sectors of 4096: %v, want EINVAL", err)
+	}
+	m := load("4096")
+	f := mount(t, m, Options{})
+	mo := newModel(t, f, 1)
+	for range 300 {
+		mo.step()
+	}
+	mo.compare()
+	root, _ := f.Root()
+	finish(t, m, f, root)
+}

@@ -56,7 +56,8 @@ type FS struct {
 	orphans       []*inode               // the list from its end. Guarded by mu
 	orphanFile    *orphanFile            // nil if there is none
 	orphanPresent bool                   // as the superblock has it. Guarded by mu
-	wantLargeFile bool                   // a file is larger than 2 GB. Guarded by mu
+	hasLargeFile  bool                   // there may be files larger than 2 GB. Guarded by mu
+	wantLargeFile bool                   // the superblock has yet to say so. Guarded by mu
 
 	imu    sync.Mutex
 	inodes map[uint32]*inode // in use. Guarded by imu

@@ -13,17 +13,11 @@ func joins(a, b mapping) bool {
 	return a.state == b.state && a.end() == b.start && a.nr+a.count == b.nr && a.count+b.count <= maxLen(a.state)
 }
 
-// addExtent maps what was a hole. It fails with ENOSPC before any change.
+// addExtent maps what was a hole, of a length that fits one extent. It fails
+// with ENOSPC before any change.
 //
 // Context: FS.mu and n.mu held, the inode touched.
 func (n *inode) addExtent(m mapping) error {
-	for m.count > maxLen(m.state) {
-		part := m.clip(m.start, maxLen(m.state))
-		if err := n.addExtent(part); err != nil {
-			return err
-		}
-		m = m.clip(part.end(), m.count)
-	}
 	path, err := n.extPath(m.start)
 	if err != nil {
 		return err
@@ -125,7 +119,8 @@ func (n *inode) convertIn(path []extStep, m mapping, start, stop uint64, to stat
 	if err := n.cutOut(path, m, start, stop); err != nil {
 		return err
 	}
-	return n.addExtent(mid)
+	_, err := n.addMapping(mid) // two extents, if it is too long for one
+	return err
 }
 
 // cutOut makes a hole from start to stop in extent m, which path leads to. The

@@ -70,10 +70,16 @@ func (n *inode) addMapping(m mapping) (uint64, error) {
 	if !n.extents {
 		return n.addPointers(m)
 	}
-	if err := n.addExtent(m); err != nil {
-		return 0, err
+	for done := uint64(0); ; {
+		part := m.clip(m.start+done, maxLen(m.state))
+		if part.count == 0 {
+			return done, nil
+		}
+		if err := n.addExtent(part); err != nil {
+			return done, err
+		}
+		done += part.count
 	}
-	return m.count, nil
 }
 
 // mapCost returns how many blocks may be needed to map up to span blocks from

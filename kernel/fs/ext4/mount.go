@@ -57,6 +57,7 @@ func open(dev block.Device, o Options, mayBeTorn bool) (*FS, error) {
 		dev: dev, opts: o, sb: sb, readOnly: o.ReadOnly || dev.ReadOnly(),
 		inodes: make(map[uint32]*inode), held: make(map[uint32]*heldBlocks),
 		left: make(map[uint32]unsynced), tx: newTransaction(1), maxTx: maxTransaction,
+		hasLargeFile:  sb.roCompat&roLargeFile != 0,
 		orphanPresent: sb.roCompat&roOrphanPresent != 0,
 	}
 	f.cache = newCache(dev, sb.blockSize, o.CacheBytes)
@@ -335,5 +336,6 @@ func (f *FS) markUnmounted() error {
 	if inUse > 0 {
 		f.log("%d inodes are in use at unmount", inUse)
 	}
-	return nil
+	_, err := f.superBytes() // for its counts
+	return err
 }

@@ -36,6 +36,7 @@ type transaction struct {
 	inodes  map[*inode]bool // changed since they were encoded
 	groups  map[uint32]bool // the same of descriptors
 	revoked map[uint64]bool // blocks that are metadata no more
+	super   bool            // the superblock has changed
 	freed   []zone          // blocks that may be used again once it has committed
 }
 
@@ -195,7 +196,10 @@ func (f *FS) seal() error {
 			le.PutUint16(raw[0x1e:], f.descCsum(g, raw))
 		}
 	}
-	return f.sealSuper()
+	if f.tx.super || f.wantLargeFile || len(f.tx.groups) > 0 {
+		return f.sealSuper()
+	}
+	return nil
 }
 
 // sealBuffer puts a buffer's checksum where it belongs.
@@ -233,7 +237,8 @@ func sealDx(d []byte, at int, seed uint32) {
 	}
 }
 
-// sealSuper brings the superblock's counts up to date.
+// sealSuper brings the superblock's counts up to date: e2fsck complains if they
+// are not the sums of the descriptors', even after a crash.
 func (f *FS) sealSuper() error {
 	d, err := f.superBytes()
 	if err != nil {
@@ -251,6 +256,7 @@ func (f *FS) sealSuper() error {
 	le.PutUint32(d[sbWtime:], uint32(f.now().Unix()))
 	if f.wantLargeFile {
 		le.PutUint32(d[sbROCompat:], le.Uint32(d[sbROCompat:])|roLargeFile)
+		f.wantLargeFile = false
 	}
 	if f.sb.metaCsum() {
 		le.PutUint32(d[sbCsum:], crc32c(^uint32(0), d[:sbCsum]))
@@ -267,6 +273,7 @@ func (f *FS) superBytes() ([]byte, error) {
 		return nil, err
 	}
 	d := f.dirty(b, kindSuper, 0)
+	f.tx.super = true
 	return d[superOff%f.sb.blockSize:][:superLen], nil
 }
 

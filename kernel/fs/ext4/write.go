@@ -312,8 +312,8 @@ func (n *inode) setSize(size int64) {
 	n.at.Lock()
 	n.size = size
 	n.at.Unlock()
-	if size > 1<<31-1 {
-		n.f.wantLargeFile = true
+	if size > 1<<31-1 && !n.f.hasLargeFile {
+		n.f.hasLargeFile, n.f.wantLargeFile = true, true
 	}
 }
 
