@@ -14,6 +14,9 @@ import (
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
 	"kiln/bake/oci/ocitest"
 )
@@ -94,6 +97,29 @@ func TestChoose(t *testing.T) {
 	arm := ocitest.Image(t, "arm64", v1.Config{Cmd: []string{"arm"}}, ocitest.Layer(t, "f a arm"))
 	ours := ocitest.Image(t, "amd64", v1.Config{Cmd: []string{"ours"}}, ocitest.Layer(t, "f a ours"))
 	img, err := Open(ocitest.Layout(t, arm, ours))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer img.Close()
+	if !slices.Equal(img.Config.Cmd, []string{"ours"}) {
+		t.Errorf("command = %q, want ours", img.Config.Cmd)
+	}
+}
+
+// TestNestedIndex: docker buildx puts an index into the index, with
+// attestations beside the images.
+func TestNestedIndex(t *testing.T) {
+	descriptor := func(os, arch string) v1.Descriptor { return v1.Descriptor{Platform: &v1.Platform{OS: os, Architecture: arch}} }
+	inner := mutate.AppendManifests(empty.Index,
+		mutate.IndexAddendum{Add: ocitest.Image(t, "arm64", v1.Config{Cmd: []string{"arm"}}), Descriptor: descriptor("linux", "arm64")},
+		mutate.IndexAddendum{Add: ocitest.Image(t, "unknown", v1.Config{}), Descriptor: descriptor("unknown", "unknown")},
+		mutate.IndexAddendum{Add: ocitest.Image(t, "amd64", v1.Config{Cmd: []string{"ours"}}), Descriptor: descriptor("linux", "amd64")},
+	)
+	dir := filepath.Join(t.TempDir(), "layout")
+	if _, err := layout.Write(dir, mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: inner})); err != nil {
+		t.Fatal(err)
+	}
+	img, err := Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
