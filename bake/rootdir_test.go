@@ -117,3 +117,41 @@ func TestRootDirectory(t *testing.T) {
 		}
 	}
 }
+
+// TestLibraryRoot takes from a folder only the libraries that are needed, at
+// the paths that its own links lead to.
+func TestLibraryRoot(t *testing.T) {
+	root, deps := t.TempDir(), t.TempDir()
+	dir := filepath.Join(deps, "usr/lib/x86_64-linux-gnu")
+	write(t, deps, map[string]string{"usr/lib/x86_64-linux-gnu/real/other": "", "usr/share/doc": ""})
+	lib := filepath.Join(dir, "real/libkilntest.so.1.2")
+	compile(t, "int f(void) { return 1; }", "-shared", "-fPIC", "-Wl,-soname,libkilntest.so.1", "-o", lib)
+	for link, target := range map[string]string{
+		"libkilntest.so.1": "/usr/lib/x86_64-linux-gnu/real/libkilntest.so.1.2", "libkilntest.so": "libkilntest.so.1", "circle": "circle",
+	} {
+		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(root, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	compile(t, "int f(void); int main(void) { return f(); }", "-o", filepath.Join(root, "bin/app"), "-x", "none", lib)
+
+	b, _, err := fill(Options{Root: root, LibraryRoot: deps, Program: "/bin/app"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The loader looks in /lib first, which is /usr/lib, in the folder too.
+	if got := b.root.hostFile("/usr/lib/x86_64-linux-gnu/libkilntest.so.1"); got != lib {
+		t.Errorf("the library is the host's %q, want %q", got, lib)
+	}
+	if b.root.lookup("/usr/share/doc") != nil || b.root.lookup("/usr/lib/x86_64-linux-gnu/real") != nil {
+		t.Error("the image has files of the folder that nothing needs")
+	}
+	for _, p := range []string{"/usr/lib/x86_64-linux-gnu/circle", "/lib/none", "/"} {
+		if got := b.inLibraryRoot(p); got != "" && got != deps {
+			t.Errorf("inLibraryRoot(%s) = %q", p, got)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package packages
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,6 +31,10 @@ type Builder struct {
 	Force       bool      // build again what is built
 	Verbose     io.Writer // where the output of builds goes besides the log; nil for nowhere
 
+	// Context, if not nil, ends what is under way when it is done: scripts
+	// and guests are stopped, and their folders cleared.
+	Context context.Context
+
 	// Say, if not nil, is told what is being done, in lines without their
 	// end.
 	Say func(string)
@@ -38,6 +44,22 @@ func (b *Builder) say(format string, args ...any) {
 	if b.Say != nil {
 		b.Say(fmt.Sprintf(format, args...))
 	}
+}
+
+// context returns b.Context, or one that is never done.
+func (b *Builder) context() context.Context {
+	if b.Context != nil {
+		return b.Context
+	}
+	return context.Background()
+}
+
+// group makes cmd a process group of its own, so that its context ends all
+// that it started, too.
+func group(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
 }
 
 // ImagePath returns where the image of a package is, once it was built.

@@ -1,6 +1,7 @@
 package packages
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -164,6 +165,25 @@ func TestCheck(t *testing.T) {
 		err := b.Check(r)
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("%s: %v, want %q\n%s", tt.name, err, tt.want, strings.Join(*said, "\n"))
+		}
+	}
+}
+
+// TestInterrupted ends scripts of both kinds while they sleep.
+func TestInterrupted(t *testing.T) {
+	b, _ := testBuilder(t)
+	j := testJob(t, b)
+	for name, script := range map[string]func() error{
+		"build": func() error { return j.failed("building", j.script("sleep 60 & wait")) },
+		"check": func() error { return b.shell("sleep 60 & wait", t.TempDir(), b.Env, time.Minute) },
+	} {
+		ctx, cancel := context.WithCancel(context.Background())
+		b.Context = ctx
+		time.AfterFunc(200*time.Millisecond, cancel)
+		began := time.Now()
+		err := script()
+		if err == nil || !strings.Contains(err.Error(), "interrupted") || time.Since(began) > 30*time.Second {
+			t.Errorf("%s: after %v: %v, want that it was interrupted", name, time.Since(began), err)
 		}
 	}
 }

@@ -186,6 +186,9 @@ func (b *Builder) waitReady(g *guest, command, dir string, env []string, timeout
 		if err == nil {
 			return nil
 		}
+		if b.context().Err() != nil {
+			return err
+		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("not ready within %v: %w", timeout, err)
 		}
@@ -199,17 +202,17 @@ func (b *Builder) waitReady(g *guest, command, dir string, env []string, timeout
 
 // shell runs a script, and has its output in the error.
 func (b *Builder) shell(script, dir string, env []string, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	ctx, cancel := context.WithTimeout(b.context(), timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-euc", script)
 	cmd.Dir, cmd.Env = dir, env
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	// A group of its own, so that the time limit ends what it started, too.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = 5 * time.Second
+	group(cmd)
 	err := cmd.Run()
+	if b.context().Err() != nil {
+		return errors.New("interrupted")
+	}
 	if ctx.Err() != nil {
 		err = fmt.Errorf("still running after %v", timeout)
 	}

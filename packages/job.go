@@ -2,6 +2,7 @@ package packages
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -64,6 +65,9 @@ func (j *job) output() io.Writer {
 func (j *job) failed(doing string, err error) error {
 	if _, ok := errors.AsType[*Error](err); ok {
 		return err
+	}
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%s: %s was interrupted", j.r.Name, doing)
 	}
 	for _, line := range j.tail.last(15) {
 		j.say("| %s", line)
@@ -170,7 +174,7 @@ func (j *job) fetchGo(command string) error {
 		return err
 	}
 	j.say("building %s; the log is %s", command, j.logPath())
-	cmd := exec.Command(goTool, "install", "-v", "-trimpath", "-ldflags=-s -w", command)
+	cmd := exec.CommandContext(j.b.context(), goTool, "install", "-v", "-trimpath", "-ldflags=-s -w", command)
 	cmd.Dir = filepath.Join(j.dir, "source")
 	cmd.Env = append(j.env, "CGO_ENABLED=0", "GOBIN="+filepath.Join(j.dir, "root/usr/bin"), "GOFLAGS=", "GOWORK=off")
 	return j.run(cmd)
@@ -204,7 +208,7 @@ func (j *job) fetchDebs() error {
 			}
 		}
 		for _, dir := range to {
-			if err := j.run(exec.Command("dpkg-deb", "-x", f, filepath.Join(j.dir, dir))); err != nil {
+			if err := j.run(exec.CommandContext(j.b.context(), "dpkg-deb", "-x", f, filepath.Join(j.dir, dir))); err != nil {
 				return err
 			}
 		}
@@ -217,7 +221,7 @@ func (j *job) fetchDebs() error {
 
 // script runs a script of the recipe's in the source's folder.
 func (j *job) script(text string) error {
-	cmd := exec.Command("/bin/sh", "-euxc", text)
+	cmd := exec.CommandContext(j.b.context(), "/bin/sh", "-euxc", text)
 	cmd.Dir = filepath.Join(j.dir, "source")
 	cmd.Env = j.env
 	return j.run(cmd)
@@ -226,8 +230,10 @@ func (j *job) script(text string) error {
 // beat is how often a build that goes on says so.
 const beat = 20 * time.Second
 
-// run runs a command, with a sign of life now and then.
+// run runs a command of the builder's context, with a sign of life now and
+// then.
 func (j *job) run(cmd *exec.Cmd) error {
+	group(cmd)
 	cmd.Stdout = j.output()
 	cmd.Stderr = cmd.Stdout // one writer: no two writes at a time
 	began := time.Now()
@@ -238,6 +244,9 @@ func (j *job) run(cmd *exec.Cmd) error {
 	for {
 		select {
 		case err := <-done:
+			if ended := j.b.context().Err(); ended != nil {
+				return ended
+			}
 			return err
 		case <-ticker.C:
 			line := strings.Join(j.tail.last(1), "")

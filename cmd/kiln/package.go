@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 
 	"github.com/spf13/pflag"
@@ -55,6 +58,9 @@ func packageFlags(fs *pflag.FlagSet) action {
 			o.Verbose = a.stderr
 		}
 		o.Say = func(line string) { fmt.Fprintf(a.stderr, "%s: %s\n", a.name, line) }
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+		defer stop()
+		o.Context = ctx
 		code, err := a.packages(verb, names, needs, &o)
 		if e, ok := errors.AsType[*packages.Error](err); ok {
 			return 0, usageError{e.Msg, e.Hint}
