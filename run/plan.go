@@ -99,57 +99,82 @@ func newPlan(o Options, h host, t terminal) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	p := &plan{machine: qemu.Machine{
+		Type: machine, Accel: accel, Memory: memory, Image: o.Image,
+		GDB: o.GDB, Paused: o.Paused, Extra: o.QEMU,
+	}}
+	if note != "" {
+		p.notes = append(p.notes, note)
+	}
+	if p.config, err = guestConfig(o, t); err != nil {
+		return nil, err
+	}
+	if err := p.addNetwork(o, h); err != nil {
+		return nil, err
+	}
+	return p, p.addStorage(o, h)
+}
+
+// guestConfig returns what the guest is told, but for its network and storage.
+func guestConfig(o Options, t terminal) (image.RunConfig, error) {
+	c := image.RunConfig{
+		Args: o.Args, Commands: o.Commands, Env: o.Env, Cwd: o.Cwd, Hostname: o.Hostname,
+		Interactive: o.Interactive && t.present,
+		Stdin:       o.Interactive && !t.present,
+		Verbose:     o.Verbose, Processes: o.Processes,
+	}
 	for _, e := range o.Env {
 		if name, _, ok := strings.Cut(e, "="); !ok || name == "" {
-			return nil, inputError(fmt.Sprintf("-e %s: not KEY=VALUE", e), "")
+			return c, inputError(fmt.Sprintf("-e %s: not KEY=VALUE", e), "")
 		}
 	}
-	networks := o.Manifest.Network
-	if len(o.Networks) > 0 {
-		networks = o.Networks
+	if o.StopTimeout != DefaultStopTimeout {
+		c.StopTimeout = int(o.StopTimeout.Milliseconds())
 	}
-	ifaces, ports, err := o.Network.resolve(networks, o.Manifest.Ports)
+	if c.Interactive {
+		c.Rows, c.Cols = t.rows, t.cols
+	}
+	return c, nil
+}
+
+// addNetwork adds the network interfaces, both sides of them.
+func (p *plan) addNetwork(o Options, h host) error {
+	defaults := o.Manifest.Network
+	if len(o.Networks) > 0 {
+		defaults = o.Networks
+	}
+	ifaces, ports, err := o.Network.resolve(defaults, o.Manifest.Ports)
 	if err == nil {
 		err = checkNetworks(o.Networks, len(ifaces))
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
+	p.ports = ports
+	for _, i := range ifaces {
+		moved, err := i.avoidHost(h.addresses)
+		if err != nil {
+			return err
+		}
+		p.notes = append(p.notes, moved...)
+		p.machine.NICs = append(p.machine.NICs, i.nic)
+		p.config.Network = append(p.config.Network, i.config)
+	}
+	return nil
+}
+
+// addStorage adds disks, volumes and folders, and what is mounted of them.
+func (p *plan) addStorage(o Options, h host) error {
 	disks, err := parseDisks(o.Disks)
 	if err == nil {
 		err = checkMounts(o.Mounts, len(disks))
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	shares, err := parseShares(o.Volumes, disks)
 	if err != nil {
-		return nil, err
-	}
-	p := &plan{
-		machine: qemu.Machine{
-			Type: machine, Accel: accel, Memory: memory, Image: o.Image,
-			GDB: o.GDB, Paused: o.Paused, Extra: o.QEMU,
-		},
-		config: image.RunConfig{
-			Args: o.Args, Commands: o.Commands, Env: o.Env, Cwd: o.Cwd, Hostname: o.Hostname,
-			Interactive: o.Interactive && t.present,
-			Stdin:       o.Interactive && !t.present,
-			Verbose:     o.Verbose, Processes: o.Processes,
-		},
-		ports: ports,
-	}
-	if note != "" {
-		p.notes = append(p.notes, note)
-	}
-	if o.StopTimeout != DefaultStopTimeout {
-		p.config.StopTimeout = int(o.StopTimeout.Milliseconds())
-	}
-	if p.config.Interactive {
-		p.config.Rows, p.config.Cols = t.rows, t.cols
-	}
-	if err := p.addInterfaces(ifaces, h); err != nil {
-		return nil, err
+		return err
 	}
 	for i, d := range disks {
 		p.machine.Disks = append(p.machine.Disks, d.disk())
@@ -159,24 +184,10 @@ func newPlan(o Options, h host, t terminal) (*plan, error) {
 	}
 	p.config.Mounts = append(p.config.Mounts, o.Mounts...)
 	if err := p.addShares(shares, h); err != nil {
-		return nil, err
+		return err
 	}
 	if config, ok := image.FindConfig(o.Manifest.Config); ok && !config.Folders && len(p.machine.Folders) > 0 {
-		return nil, configError(config, "it knows no folders of the host")
-	}
-	return p, nil
-}
-
-// addInterfaces adds the network interfaces, both sides of them.
-func (p *plan) addInterfaces(ifaces []iface, h host) error {
-	for _, i := range ifaces {
-		moved, err := i.avoidHost(h.addresses)
-		if err != nil {
-			return err
-		}
-		p.notes = append(p.notes, moved...)
-		p.machine.NICs = append(p.machine.NICs, i.nic)
-		p.config.Network = append(p.config.Network, i.config)
+		return configError(config, "it knows no folders of the host")
 	}
 	return nil
 }

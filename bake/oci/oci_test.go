@@ -109,7 +109,9 @@ func TestChoose(t *testing.T) {
 // TestNestedIndex: docker buildx puts an index into the index, with
 // attestations beside the images.
 func TestNestedIndex(t *testing.T) {
-	descriptor := func(os, arch string) v1.Descriptor { return v1.Descriptor{Platform: &v1.Platform{OS: os, Architecture: arch}} }
+	descriptor := func(os, arch string) v1.Descriptor {
+		return v1.Descriptor{Platform: &v1.Platform{OS: os, Architecture: arch}}
+	}
 	inner := mutate.AppendManifests(empty.Index,
 		mutate.IndexAddendum{Add: ocitest.Image(t, "arm64", v1.Config{Cmd: []string{"arm"}}), Descriptor: descriptor("linux", "arm64")},
 		mutate.IndexAddendum{Add: ocitest.Image(t, "unknown", v1.Config{}), Descriptor: descriptor("unknown", "unknown")},

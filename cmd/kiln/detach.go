@@ -88,7 +88,10 @@ func (a *app) guest(args []string) (int, error) {
 	var started error
 	c.Options.Started = func() { started = letGo(console) }
 	code, err := a.runGuest(c)
-	return code, errors.Join(err, started)
+	if err == nil {
+		err = started
+	}
+	return code, err
 }
 
 // letGo tells the process that waits for the start, and leaves it: from now on
