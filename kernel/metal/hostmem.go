@@ -70,8 +70,9 @@ func ownRange(addr, length uintptr) bool {
 }
 
 // placeMapping chooses an address: the hint, if it is free and ours, else the
-// next in the area. Large mappings are aligned to 64 MB, so that the heap's
-// arenas need no trimming.
+// next in the area, and once that is used up, the first that is free again.
+// Large mappings are aligned to 64 MB, so that the heap's arenas need no
+// trimming.
 func placeMapping(hint, length uintptr) uintptr {
 	if hint%frame.Size == 0 && hint >= mmapBase && hint+length <= mmapLimit &&
 		!regions.Overlaps(hint, hint+length) {
@@ -87,7 +88,7 @@ func placeMapping(hint, length uintptr) uintptr {
 	}
 	addr := (mmapNext + align - 1) &^ (align - 1)
 	if addr+length > mmapLimit {
-		return 0
+		return regions.Gap(mmapBase, mmapLimit, align, length)
 	}
 	mmapNext = addr + length
 	return addr

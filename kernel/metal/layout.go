@@ -91,7 +91,7 @@ type percpu struct {
 	cr3      uintptr
 	x87      *userContext // whose x87 state the CPU holds; SSE mode only
 
-	xsave      uint64 // 1: XSAVE mode, 0: SSE mode; see fpu.go
+	xsave      uint64 // 1: XSAVE mode, 0: SSE mode; see float.go
 	xcr0       uint64 // in XSAVE mode, the state components in use
 	kernelXCR0 uint64 // xcr0 without x87
 	mxcsr      uint64 // default MXCSR, a memory operand for LDMXCSR

@@ -9,11 +9,13 @@ import (
 )
 
 // Kernel address space. Programs own the whole lower half. Each area begins a
-// 512 GB slot of the PML4 of its own, so that all page tables share it.
+// 512 GB slot of the PML4 of its own and stays in it, so that all page tables
+// share it. (The direct map may go on in the next slots: it is complete before
+// there is a second page table.)
 const (
 	directMapBase = 0xffff888000000000 // physical memory, what exists of it
 	mmapBase      = 0xffffa00000000000 // mmap: the Go heap, reservations
-	mmapLimit     = 0xffffa80000000000
+	mmapLimit     = mmapBase + slotSize
 	memfdBase     = 0xffffb00000000000 // one window for each memfd
 	memfdLimit    = memfdBase + maxMemfds*memfdWindow
 	mmioBase      = 0xffffc90000000000 // device registers

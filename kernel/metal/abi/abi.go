@@ -29,7 +29,8 @@ const (
 	SysPhys = 0x4b000008
 	// MMIOMap(phys, length) → kernel virtual address, uncached.
 	SysMMIOMap = 0x4b000009
-	// IRQOpen() → event file descriptor; the vector goes through IRQInfo.
+	// IRQOpen() → event file descriptor with a vector of its own, to which
+	// IRQRoute or IRQMSI leads a device.
 	SysIRQOpen = 0x4b00000a
 	// IRQRoute(fd, gsi, level): route an I/O APIC input to fd's vector.
 	SysIRQRoute = 0x4b00000b

@@ -61,6 +61,25 @@ func (m *Map) Overlaps(start, end uintptr) bool {
 	return i < m.n && m.regions[i].Start < end
 }
 
+// Gap returns the lowest multiple of align, a power of two, from where length
+// bytes up to end at most are in no region, or 0. It does not look below start.
+func (m *Map) Gap(start, end, align, length uintptr) uintptr {
+	addr := (start + align - 1) &^ (align - 1)
+	for i := m.search(start); ; i++ {
+		limit := end
+		if i < m.n {
+			limit = min(end, m.regions[i].Start)
+		}
+		if addr <= limit && length <= limit-addr {
+			return addr
+		}
+		if limit == end {
+			return 0
+		}
+		addr = (m.regions[i].End + align - 1) &^ (align - 1)
+	}
+}
+
 // Set makes start to end one region with protection prot, replacing what was
 // there. It reports false, with nothing changed, if the array is full.
 func (m *Map) Set(start, end uintptr, prot uint8) bool {

@@ -77,3 +77,26 @@ func TestFull(t *testing.T) {
 		t.Errorf("Len = %d, want 3", m.Len())
 	}
 }
+
+func TestGap(t *testing.T) {
+	var m Map
+	m.Init(make([]Region, 8))
+	m.Set(0x1000, 0x2000, Read)
+	m.Set(0x5000, 0x9000, Read)
+	for _, tt := range []struct{ start, end, align, length, want uintptr }{
+		{0x1000, 0x10000, 0x1000, 0x3000, 0x2000},
+		{0x1000, 0x10000, 0x4000, 0x1000, 0x4000},
+		{0x1000, 0x10000, 0x4000, 0x2000, 0xc000},
+		{0x1000, 0x10000, 0x1000, 0x7000, 0x9000},
+		{0x1000, 0x10000, 0x1000, 0x7001, 0},
+		{0x1000, 0x10000, 0x8000, 0x9000, 0},
+		{0x1800, 0x2800, 0x1000, 0x800, 0x2000}, // from within a region
+		{0x6000, 0x8000, 0x1000, 0x1000, 0},     // all within one
+		{0x1000, 0x1000, 0x1000, 0x1000, 0},
+		{0x20000, 0x30000, 0x1000, 0x10000, 0x20000}, // behind all
+	} {
+		if got := m.Gap(tt.start, tt.end, tt.align, tt.length); got != tt.want {
+			t.Errorf("Gap(%#x, %#x, %#x, %#x) = %#x, want %#x", tt.start, tt.end, tt.align, tt.length, got, tt.want)
+		}
+	}
+}
