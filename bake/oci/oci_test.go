@@ -202,6 +202,8 @@ func TestErrors(t *testing.T) {
 func FuzzApply(f *testing.F) {
 	f.Add("a/b", "a", "a/.wh.b", uint8(3))
 	f.Add("x", "x/y", ".wh..wh..opq", uint8(200))
+	f.Add("", "a", "", uint8(0)) // the root as a file
+	f.Add("a", "..", "", uint8(255))
 	f.Fuzz(func(t *testing.T, a, b, c string, kinds uint8) {
 		tree := Tree{"/": &File{Mode: fs.ModeDir | 0o755}}
 		for i, name := range []string{a, b, c, a} {

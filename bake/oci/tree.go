@@ -79,18 +79,21 @@ func (t Tree) put(p string, f *File) {
 	if old := t[p]; old != nil && !(old.Mode.IsDir() && f.Mode.IsDir()) {
 		t.remove(p)
 	}
-	for dir := path.Dir(p); ; dir = path.Dir(dir) {
-		if above := t[dir]; above == nil {
-			t[dir] = &File{Mode: fs.ModeDir | 0o755}
-		} else if !above.Mode.IsDir() {
-			t.remove(dir) // a file where now a directory is
-			t[dir] = &File{Mode: fs.ModeDir | 0o755}
-		}
-		if dir == "/" {
-			break
-		}
-	}
+	t.makeDirs(path.Dir(p))
 	t[p] = f
+}
+
+// makeDirs makes p and the directories above it, from the top: what is no
+// directory there gives way, with all below it.
+func (t Tree) makeDirs(p string) {
+	if p != "/" {
+		t.makeDirs(path.Dir(p))
+	}
+	if f := t[p]; f != nil && f.Mode.IsDir() {
+		return
+	}
+	t.remove(p)
+	t[p] = &File{Mode: fs.ModeDir | 0o755}
 }
 
 // Names that mean that something is gone (image-spec, layer.md, "Whiteouts").
@@ -122,7 +125,7 @@ func (t Tree) apply(changes []change) string {
 		case path.Base(c.path) == whiteoutOpaque:
 			t.removeBelow(dir)
 		case name != "" && name != "." && name != "..":
-			t.remove(path.Join(dir, name))
+			t.remove(path.Join(dir, name)) // below dir: never the root
 		}
 	}
 	for _, c := range changes {
@@ -139,7 +142,7 @@ func (t Tree) apply(changes []change) string {
 // add makes one change. It reports false if it cannot.
 func (t Tree) add(c change) bool {
 	p, ok := t.Resolve(c.path, false)
-	if !ok {
+	if !ok || p == "/" && (c.file == nil || !c.file.Mode.IsDir()) {
 		return false
 	}
 	if c.hard == "" {
