@@ -180,10 +180,18 @@ func (d *Filesystem) LinkAt(ctx context.Context, rp *vfs.ResolvingPath, vd vfs.V
 func (d *Filesystem) makeTemporary(rp *vfs.ResolvingPath, parent *dentry, mode linux.FileMode) (*dentry, error) {
 	d.treeMu.Lock()
 	defer d.treeMu.Unlock()
+	if parent.deleted.Load() {
+		return nil, linuxerr.ENOENT
+	}
+	if err := rp.Mount().CheckBeginWrite(); err != nil {
+		return nil, err
+	}
+	defer rp.Mount().EndWrite()
+	if err := parent.node.checkPermissions(rp.Credentials(), vfs.MayWrite|vfs.MayExec); err != nil {
+		return nil, err
+	}
 	name := fmt.Sprintf(".kiln-tmpfile-%016x", rand.Uint64())
-	e, err := d.createIn(rp, parent, name, false, func(parent *dentry, name string) (*dentry, error) {
-		return d.makeFile(parent, name, rp.Credentials(), linux.S_IFREG|mode&^linux.S_IFMT, 0, nil)
-	})
+	e, err := d.makeFile(parent, name, rp.Credentials(), linux.S_IFREG|mode&^linux.S_IFMT, 0, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/ktime"
 	"gvisor.dev/gvisor/pkg/sentry/limits"
 	"gvisor.dev/gvisor/pkg/sentry/pgalloc"
+	"gvisor.dev/gvisor/pkg/sentry/uniqueid"
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
 	"gvisor.dev/gvisor/pkg/usermem"
 
@@ -51,6 +52,8 @@ func (c *testContext) Value(key any) any {
 		return testClock{}
 	case limits.CtxLimits:
 		return limits.NewLimitSet()
+	case uniqueid.CtxInotifyCookie:
+		return uint32(1)
 	case vfs.CtxMountNamespace:
 		c.mns.IncRef()
 		return c.mns
@@ -128,6 +131,13 @@ func newWorld(t *testing.T, f *disktest.FS, o disk.Options) *world {
 
 func (w *world) at(p string) *vfs.PathOperation {
 	return &vfs.PathOperation{Root: w.root, Start: w.root, Path: fspath.Parse(p), FollowFinalSymlink: true}
+}
+
+// final is at without following a link in the last place.
+func (w *world) final(p string) *vfs.PathOperation {
+	op := w.at(p)
+	op.FollowFinalSymlink = false
+	return op
 }
 
 func (w *world) open(p string, flags uint32) *vfs.FileDescription {
