@@ -83,3 +83,11 @@ func TestGuest(t *testing.T) {
 		t.Errorf("await = %v, want an error with exit status 3", err)
 	}
 }
+
+func TestParseStorage(t *testing.T) {
+	got := parseStorage("boot noise\nsequential read, MB/s 292.9\r\nappend and fsync, /s 59\nstorage: ok\n")
+	want := []sample{{"disk: sequential read, MB/s", 292.9}, {"disk: append and fsync, /s", 59}}
+	if !slices.Equal(got, want) {
+		t.Errorf("parseStorage = %v, want %v", got, want)
+	}
+}

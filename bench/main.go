@@ -29,6 +29,7 @@ type options struct {
 	out      string
 	accel    accelerator
 	machines bool
+	storage  bool
 }
 
 func main() {
@@ -40,6 +41,7 @@ func main() {
 	flag.StringVar(&o.cache, "cache", "build/bench", "`folder` for the Linux kernel and images")
 	flag.StringVar(&o.out, "o", "", "write JSON to this `file`")
 	flag.BoolVar(&o.machines, "machines", false, "only find the Linux guest's fastest machine type")
+	flag.BoolVar(&o.storage, "storage", false, "measure only what is about disks")
 	flag.Parse()
 	o.accel = accelerator{"tcg", "qemu"}
 	if *kvm {
@@ -70,6 +72,9 @@ func run(o options) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := makeDisk(ctx, o.cache); err != nil {
+		return err
+	}
 	kernel, err := fetchKernel(ctx, filepath.Join(o.cache, "linux"))
 	if err != nil {
 		return err
@@ -95,7 +100,7 @@ func run(o options) (err error) {
 		}
 		contestants = append(contestants, contestant{"Kiln", kiln, kilnColumn})
 	}
-	if err := rounds(ctx, o.rounds, contestants, net, r); err != nil {
+	if err := rounds(ctx, o, contestants, net, r); err != nil {
 		return err
 	}
 	r.print(os.Stdout)
@@ -105,11 +110,13 @@ func run(o options) (err error) {
 // compile builds the programs that both systems run; Redis is Debian's.
 func compile(ctx context.Context, dir string) (map[program]string, error) {
 	programs := map[program]string{
-		hello:    filepath.Join(dir, "hello"),
-		syscalls: filepath.Join(dir, "syscalls"),
-		redis:    "/usr/bin/redis-server",
+		hello:       filepath.Join(dir, "hello"),
+		syscalls:    filepath.Join(dir, "syscalls"),
+		storage:     filepath.Join(dir, "storage"),
+		redis:       "/usr/bin/redis-server",
+		redisAppend: "/usr/bin/redis-server",
 	}
-	for p, src := range map[program]string{hello: "examples/hello/hello.c", syscalls: "bench/guest/syscalls.c"} {
+	for p, src := range map[program]string{hello: "examples/hello/hello.c", syscalls: "bench/guest/syscalls.c", storage: "bench/guest/storage.c"} {
 		out, err := exec.CommandContext(ctx, "gcc", "-static", "-O2", "-pthread", "-o", programs[p], src).CombinedOutput()
 		if err != nil {
 			return nil, fmt.Errorf("compiling %s (run bench in the root of the repository): %w\n%s", src, err, out)
@@ -125,16 +132,23 @@ type contestant struct {
 	column func(*measure) *[]float64
 }
 
-// rounds measures everything n times, the systems taking turns, so that a
+// rounds measures everything several times, the systems taking turns, so that a
 // change in the machine's load meets both.
-func rounds(ctx context.Context, n int, contestants []contestant, net *network, r *report) error {
-	repeated := []func(system) ([]sample, error){
+func rounds(ctx context.Context, o options, contestants []contestant, net *network, r *report) error {
+	disks := []func(system) ([]sample, error){
+		storageRates,
+		func(s system) ([]sample, error) { return redisAppendRates(s, net) },
+	}
+	repeated := append([]func(system) ([]sample, error){
 		bootTime, callTimes,
 		func(s system) ([]sample, error) { return redisRates(s, net) },
-	}
+	}, disks...)
 	once := []func(system) ([]sample, error){sizes, smallestMemory}
-	for round := range n {
-		fmt.Fprintf(os.Stderr, "bench: round %d of %d\n", round+1, n)
+	if o.storage {
+		once, repeated = nil, disks
+	}
+	for round := range o.rounds {
+		fmt.Fprintf(os.Stderr, "bench: round %d of %d\n", round+1, o.rounds)
 		work := repeated
 		if round == 0 {
 			work = append(once, repeated...)

@@ -59,33 +59,62 @@ var redisLoads = []struct {
 
 // redisRates boots Redis and measures its requests per second over the tap.
 func redisRates(s system, n *network) (samples []sample, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	g, err := start(s.command(ctx, redis, 256))
+	g, end, err := startRedis(s, redis)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if stopErr := g.stop(); err == nil {
-			err = stopErr
-		}
-	}()
-	if _, err := g.console.await("Ready to accept connections"); err != nil {
-		return nil, err
-	}
+	defer func() { err = end(err) }()
 	for _, load := range redisLoads {
-		argv := append([]string{"redis-benchmark", "-h", guestAddr, "-t", "set,get", "--csv"}, load.args...)
-		out, err := n.output(ctx, argv...)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w; console:\n%s", strings.Join(argv, " "), err, g.console.tail())
-		}
-		rates, err := parseRates(load.name, string(out))
+		rates, err := g.redisLoad(n, load.name, append([]string{"-t", "set,get"}, load.args...))
 		if err != nil {
 			return nil, err
 		}
 		samples = append(samples, rates...)
 	}
 	return samples, nil
+}
+
+// redisRun boots Redis as p says and measures one load.
+func redisRun(s system, n *network, p program, name string, args []string) (samples []sample, err error) {
+	g, end, err := startRedis(s, p)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = end(err) }()
+	return g.redisLoad(n, name, args)
+}
+
+// startRedis boots Redis. end stops it, and returns the error that it is given,
+// or else its own.
+func startRedis(s system, p program) (g *guest, end func(error) error, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	if g, err = start(s.command(ctx, p, 256)); err != nil {
+		cancel()
+		return nil, nil, err
+	}
+	end = func(err error) error {
+		defer cancel()
+		if stopErr := g.stop(); err == nil {
+			err = stopErr
+		}
+		return err
+	}
+	if _, err := g.console.await("Ready to accept connections"); err != nil {
+		return nil, nil, end(err)
+	}
+	return g, end, nil
+}
+
+// redisLoad runs redis-benchmark.
+func (g *guest) redisLoad(n *network, name string, args []string) ([]sample, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	argv := append([]string{"redis-benchmark", "-h", guestAddr, "--csv"}, args...)
+	out, err := n.output(ctx, argv...)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w; console:\n%s", strings.Join(argv, " "), err, g.console.tail())
+	}
+	return parseRates(name, string(out))
 }
 
 // parseRates reads redis-benchmark's CSV: a header, then the test's name and

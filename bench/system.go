@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 )
 
 // A program is what both systems run, in the same three ways.
@@ -16,7 +17,14 @@ const (
 	hello    program = "hello"    // prints "hello, kiln" and ends
 	syscalls program = "syscalls" // prints a line for each system call
 	redis    program = "redis"    // serves at guestAddr until it is stopped
+	storage  program = "storage"  // prints a line for each thing done to a disk
+	// redisAppend is redis with an append-only file on a disk.
+	redisAppend program = "redis-append"
 )
+
+// networked reports whether p needs the network, disked whether a disk.
+func (p program) networked() bool { return p == redis || p == redisAppend }
+func (p program) disked() bool    { return p == storage || p == redisAppend }
 
 // redisArgs make Redis a server in memory that answers to the tap.
 var redisArgs = []string{"--save", "", "--appendonly", "no", "--protected-mode", "no", "--bind", "0.0.0.0"}
@@ -26,6 +34,8 @@ type system interface {
 	// command starts a guest that runs p with mb of memory; its console is
 	// the command's output. p == redis needs the network.
 	command(ctx context.Context, p program, mb int) *exec.Cmd
+	// folder is where the system's disk image is.
+	folder() string
 	// size is how many bytes the guest for p is made of.
 	size(p program) (int64, error)
 }
@@ -46,9 +56,14 @@ func (k kilnSystem) image(p program) string { return filepath.Join(k.dir, string
 // prepare bakes an image of each program.
 func (k kilnSystem) prepare(ctx context.Context, programs map[program]string) error {
 	for p, path := range programs {
-		args := []string{"bake", "-o", k.image(p), path}
-		if p == redis {
-			args = append(append(args, "--"), redisArgs...)
+		args := []string{"bake", "-o", k.image(p), path, "--"}
+		switch p {
+		case redis:
+			args = append(args, redisArgs...)
+		case redisAppend:
+			args = append(args, redisAppendArgs...)
+		case storage:
+			args = append(args, diskMount)
 		}
 		if out, err := exec.CommandContext(ctx, k.kiln, args...).CombinedOutput(); err != nil {
 			return fmt.Errorf("kiln bake %s: %w\n%s", path, err, out)
@@ -59,7 +74,10 @@ func (k kilnSystem) prepare(ctx context.Context, programs map[program]string) er
 
 func (k kilnSystem) command(ctx context.Context, p program, mb int) *exec.Cmd {
 	argv := []string{k.kiln, "run", k.accel.kiln, "-M", strconv.Itoa(mb)}
-	if p != redis {
+	if p.disked() {
+		argv = append(argv, "-b", diskImage(k.dir)+","+diskMount)
+	}
+	if !p.networked() {
 		return exec.CommandContext(ctx, argv[0], append(argv[1:], k.image(p))...)
 	}
 	argv = append(argv,
@@ -67,6 +85,9 @@ func (k kilnSystem) command(ctx context.Context, p program, mb int) *exec.Cmd {
 		"-W", "if,inet,static,"+guestAddr+"/24", k.image(p))
 	return k.net.command(ctx, argv...)
 }
+
+func (k kilnSystem) folder() string  { return k.dir }
+func (l linuxSystem) folder() string { return l.dir }
 
 func (k kilnSystem) size(p program) (int64, error) { return fileSize(k.image(p)) }
 
@@ -95,11 +116,19 @@ func (l linuxSystem) prepare(ctx context.Context, programs map[program]string) e
 	for p, path := range programs {
 		fs := initramfs{files: map[string]string{}, text: map[string]string{}}
 		guest := "/" + string(p)
-		if p == redis {
+		switch p {
+		case redis:
 			guest = "/usr/bin/redis-server"
 			fs.text["init"] = redisInit
+		case redisAppend:
+			guest = "/usr/bin/redis-server"
+			fs.text["init"] = diskInit(true, guest+" "+strings.ReplaceAll(strings.Join(redisAppendArgs, " "), "--save ", "--save ''"))
+		case storage:
+			fs.text["init"] = diskInit(false, guest+" "+diskMount)
+		}
+		if p.networked() || p.disked() {
 			fs.files["/bin/busybox"] = "/usr/bin/busybox"
-			for i, m := range netModules {
+			for i, m := range append(netModules[:len(netModules):len(netModules)], diskModules...) {
 				fs.files[fmt.Sprintf("/modules/%02d-%s", i, filepath.Base(m))] = filepath.Join(l.kernel.modules, m)
 			}
 		}
@@ -120,10 +149,16 @@ func (l linuxSystem) initramfs(p program) string { return filepath.Join(l.dir, s
 // the bzImage, by -machines). Debian's kernel finds no virtio-mmio device
 // without ACPI, so the network needs a PCI machine.
 func (l linuxSystem) command(ctx context.Context, p program, mb int) *exec.Cmd {
-	if p != redis {
+	if !p.networked() && !p.disked() {
 		return exec.CommandContext(ctx, "qemu-system-x86_64", l.flags("microvm,acpi=off", l.kernel.vmlinux, p, mb)...)
 	}
 	argv := append([]string{"qemu-system-x86_64"}, l.flags("q35", l.kernel.vmlinux, p, mb)...)
+	if p.disked() {
+		argv = append(argv, diskFlags(l.dir)...)
+	}
+	if !p.networked() {
+		return exec.CommandContext(ctx, argv[0], argv[1:]...)
+	}
 	argv = append(argv, "-netdev", "tap,id=n0,script=no,downscript=no,ifname="+l.net.tap, "-device", "virtio-net-pci,netdev=n0")
 	return l.net.command(ctx, argv...)
 }
@@ -132,7 +167,7 @@ func (l linuxSystem) command(ctx context.Context, p program, mb int) *exec.Cmd {
 // memory, one CPU.
 func (l linuxSystem) flags(machine, kernel string, p program, mb int) []string {
 	init := "/" + string(p)
-	if p == redis {
+	if p.networked() || p.disked() {
 		init = "/init"
 	}
 	return []string{

@@ -6,8 +6,8 @@
 //	status N       the exit status of the last kiln command was N
 //
 // and the variables $SRC (test/programs/src), $EXAMPLES, $KILN, $KILNDIR,
-// $PACKAGES (rumprun-packages) and $PYTHONLIB
-// (the library folder of the distribution's python3).
+// $PACKAGES (rumprun-packages), $PYTHONLIB (the library folder of the
+// distribution's python3) and $FSX (how many operations fsx does).
 package e2e_test
 
 import (
@@ -72,6 +72,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("XDG_CACHE_HOME", cacheHome())
 			env.Setenv("EXAMPLES", filepath.Join(root, "examples"))
 			env.Setenv("PYTHONLIB", pythonLib())
+			env.Setenv("FSX", fsxOperations())
 			env.Values[statusKey{}] = new(int)
 			return nil
 		},
@@ -108,6 +109,14 @@ func pythonLib() string {
 		return ""
 	}
 	return filepath.Dir(dirs[len(dirs)-1])
+}
+
+// fsxOperations is how many random operations fsx does.
+func fsxOperations() string {
+	if os.Getenv("KILN_LONG") != "" {
+		return "100000"
+	}
+	return "3000"
 }
 
 // statusKey finds the last kiln command's exit status in a script's values.
