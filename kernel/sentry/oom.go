@@ -54,8 +54,15 @@ type memoryKiller struct {
 func newMemoryKiller() *memoryKiller { return &memoryKiller{state: machine.Memory} }
 
 // check is platform.Hooks.Pressure.
-func (k *memoryKiller) check(ctx context.Context) (stop bool) {
-	if !k.short() {
+func (k *memoryKiller) check(ctx context.Context, pages int) (stop bool) {
+	missing := k.missing(pages)
+	if missing > 0 && k.reclaim != nil {
+		k.reclaim(missing + reclaimPages)
+		missing = k.missing(0)
+	} else if pages > 0 {
+		missing -= pages
+	}
+	if missing <= 0 {
 		return false
 	}
 	k.noMemory(ctx)
@@ -72,15 +79,19 @@ func (k *memoryKiller) noMemory(ctx context.Context) {
 }
 
 // short reports whether the free frames are down to the mark.
-func (k *memoryKiller) short() bool {
+func (k *memoryKiller) short() bool { return k.missing(0) > 0 }
+
+// missing returns by how many frames there are too few for pages more, 0 or less
+// if there are enough.
+func (k *memoryKiller) missing(pages int) int {
 	m, err := k.state()
 	if err != nil {
 		if !k.failed.Swap(true) {
 			notice.Printf("cannot watch memory: %v", err)
 		}
-		return false
+		return 0
 	}
-	return m.Free <= m.LowWater
+	return int(m.LowWater) + 1 + pages - int(m.Free)
 }
 
 // reclaimPages is how many pages the page cache is asked for at once: enough for

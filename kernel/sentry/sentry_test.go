@@ -165,3 +165,19 @@ func TestShort(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckReclaims: a task that is about to take many pages has the page cache
+// make room first, and does not stop if it did.
+func TestCheckReclaims(t *testing.T) {
+	free, asked := uint64(300), 0
+	k := &memoryKiller{
+		state:   func() (machine.MemInfo, error) { return machine.MemInfo{Free: free, LowWater: 256}, nil },
+		reclaim: func(pages int) int { asked += pages; free += uint64(pages); return pages },
+	}
+	if k.check(nil, 40) || asked != 0 {
+		t.Errorf("check for 40 pages with 44 to spare asked for %d", asked)
+	}
+	if k.check(nil, 256) || asked < 256-44 {
+		t.Errorf("check for 256 pages with 44 to spare stopped, or asked for %d", asked)
+	}
+}

@@ -146,7 +146,7 @@ func (e *dentry) tryDestroy() {
 		// It may have been deleted without treeMu for writing, and be on
 		// the way of somebody who walks.
 		e.d.treeMu.Lock()
-		e.d.treeMu.Unlock() //lint:ignore SA2001 a barrier
+		e.d.treeMu.Unlock() // only to have waited
 	}
 	if e.refs.Load() == 0 && e.deleted.Load() && e.destroyed.CompareAndSwap(false, true) {
 		e.d.unlist(e)

@@ -54,8 +54,6 @@ func (d *Filesystem) openTemporary(ctx context.Context, rp *vfs.ResolvingPath, o
 // findOrCreate resolves rp for open(2) with O_CREAT. The dentry has a reference
 // for the caller.
 func (d *Filesystem) findOrCreate(ctx context.Context, rp *vfs.ResolvingPath, opts *vfs.OpenOptions) (e *dentry, created bool, err error) {
-	// Most files that are opened so exist: look without the lock that keeps
-	// others from walking.
 	exclusive := opts.Flags&linux.O_EXCL != 0
 	d.treeMu.Lock()
 	start := rp.Start().Impl().(*dentry)

@@ -20,6 +20,9 @@ import (
 const (
 	pressureInterval = 32
 	syscallWeight    = 1
+	pagesPerWeight   = 4    // pages that a system call moves and that weigh 1 more
+	vectorPages      = 4    // that a buffer of several is taken to have
+	maxMoved         = 8192 // pages that are made room for at once
 	faultWeight      = 4
 )
 
@@ -69,10 +72,11 @@ func (c *taskContext) Switch(ctx context.Context, mm platform.MemoryManager, ac 
 			if resetsFP(regs.RAX) {
 				c.pull()
 			}
+			pages := pagesMoved(regs)
 			regs.OrigRAX = regs.RAX
 			regs.RAX = negENOSYS
 			// A stop that this asks for waits for the end of the call.
-			c.lookAtMemory(ctx, syscallWeight)
+			c.lookAtMemory(ctx, syscallWeight+pages/pagesPerWeight, pages)
 			return nil, hostarch.NoAccess, nil
 
 		case machine.ExitInterrupt:
@@ -82,7 +86,7 @@ func (c *taskContext) Switch(ctx context.Context, mm platform.MemoryManager, ac 
 			runtime.Gosched()
 
 		case machine.ExitPageFault:
-			if c.lookAtMemory(ctx, faultWeight) {
+			if c.lookAtMemory(ctx, faultWeight, 0) {
 				return nil, hostarch.NoAccess, platform.ErrContextInterrupt
 			}
 			code, addr := c.user.Fault()
@@ -100,13 +104,31 @@ func (c *taskContext) Switch(ctx context.Context, mm platform.MemoryManager, ac 
 	}
 }
 
-// lookAtMemory calls Hooks.Pressure once in a while.
-func (c *taskContext) lookAtMemory(ctx context.Context, weight int) (stop bool) {
+// lookAtMemory calls Hooks.Pressure once in a while. pages is how many the task
+// is about to take.
+func (c *taskContext) lookAtMemory(ctx context.Context, weight, pages int) (stop bool) {
 	if c.events += weight; c.events < pressureInterval {
 		return false
 	}
 	c.events = 0
-	return c.platform.hooks.Pressure(ctx)
+	return c.platform.hooks.Pressure(ctx, pages)
+}
+
+// pagesMoved returns how many page frames a system call may take at most to move
+// what it is asked to, as far as the registers tell. The Sentry touches those
+// pages itself, where no fault of the program's can make it wait for memory.
+func pagesMoved(regs *machine.Registers) int {
+	switch regs.RAX {
+	case unix.SYS_READ, unix.SYS_WRITE, unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_RECVFROM, unix.SYS_SENDTO:
+		return int(min(regs.RDX>>12, maxMoved))
+	case unix.SYS_READV, unix.SYS_WRITEV, unix.SYS_PREADV, unix.SYS_PWRITEV, unix.SYS_PREADV2, unix.SYS_PWRITEV2:
+		return min(int(regs.RDX)&0xff, 16) * vectorPages // of each buffer, a guess
+	case unix.SYS_SENDFILE:
+		return int(min(regs.R10>>12, maxMoved))
+	case unix.SYS_COPY_FILE_RANGE, unix.SYS_SPLICE:
+		return int(min(regs.R8>>12, maxMoved))
+	}
+	return 0
 }
 
 // negENOSYS is what a system call returns unless it says otherwise. The

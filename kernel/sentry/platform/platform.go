@@ -59,8 +59,9 @@ type Hooks struct {
 
 	// Pressure is called on a task's goroutine, often, to see whether page
 	// frames run out; it then frees memory. It returns true if the task
-	// itself must stop to look at its signals. ctx is the task's context.
-	Pressure func(ctx context.Context) (stop bool)
+	// itself must stop to look at its signals. ctx is the task's context;
+	// pages is how many the task is about to take, beyond the usual.
+	Pressure func(ctx context.Context, pages int) (stop bool)
 
 	// NoMemory is called on a task's goroutine when the program touched a
 	// page and there was no frame for it. It frees memory; the task then
