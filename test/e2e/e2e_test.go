@@ -6,8 +6,9 @@
 //	status N       the exit status of the last kiln command was N
 //
 // and the variables $SRC (test/programs/src), $EXAMPLES, $KILN, $KILNDIR,
-// $PACKAGES (rumprun-packages), $PYTHONLIB (the library folder of the
-// distribution's python3) and $FSX (how many operations fsx does).
+// $PACKAGES (rumprun-packages), $UID (of who runs the test), $PYTHONLIB (the
+// library folder of the distribution's python3) and $FSX (how many operations
+// fsx does).
 package e2e_test
 
 import (
@@ -70,6 +71,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("SRC", filepath.Join(root, "test/programs/src"))
 			env.Setenv("PACKAGES", filepath.Join(root, "rumprun-packages"))
 			env.Setenv("XDG_CACHE_HOME", cacheHome())
+			env.Setenv("UID", strconv.Itoa(os.Getuid()))
 			env.Setenv("EXAMPLES", filepath.Join(root, "examples"))
 			env.Setenv("PYTHONLIB", pythonLib())
 			env.Setenv("FSX", fsxOperations())
