@@ -76,13 +76,12 @@ func choose(asked string, h host) (accel qemu.Accel, note string, err error) {
 	if lack == nil {
 		return qemu.KVM, "", nil
 	}
-	// Who did not ask for KVM need not know, unless they could have it.
-	if asked != AccelKVM && !errors.Is(lack, fs.ErrPermission) {
-		return qemu.TCG, "", nil
-	}
 	note = fmt.Sprintf("KVM cannot be used (%v); using QEMU's TCG, which is slower", lack)
-	if errors.Is(lack, fs.ErrPermission) {
+	switch {
+	case errors.Is(lack, fs.ErrPermission):
 		note += "; add yourself to group kvm"
+	case asked != AccelKVM:
+		note += " (kiln run qemu does not ask)"
 	}
 	return qemu.TCG, note, nil
 }

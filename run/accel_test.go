@@ -31,9 +31,9 @@ func TestChoose(t *testing.T) {
 		{"qemu", intelFlags, nil, qemu.TCG, ""},
 		{"tcg", intelFlags, nil, qemu.TCG, ""},
 		// A /dev/kvm on a CPU without VMX and SVM hangs guests.
-		{"auto", noFlags, nil, qemu.TCG, ""},
+		{"auto", noFlags, nil, qemu.TCG, "neither vmx nor svm"},
 		{"kvm", noFlags, nil, qemu.TCG, "neither vmx nor svm"},
-		{"auto", intelFlags, absent, qemu.TCG, ""},
+		{"auto", intelFlags, absent, qemu.TCG, "file does not exist"},
 		{"kvm", intelFlags, absent, qemu.TCG, "file does not exist"},
 		{"auto", intelFlags, denied, qemu.TCG, "group kvm"},
 		{"kvm", intelFlags, denied, qemu.TCG, "group kvm"},
