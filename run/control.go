@@ -31,9 +31,15 @@ type report struct {
 // maxReport bounds a report, in bytes.
 const maxReport = 4096
 
-// readyTimeout is after which time a guest that has said nothing is taken to
-// have set up its serial ports, which lose what comes before that.
-const readyTimeout = time.Second
+// readyTimeout is after which time a guest that has said nothing, and is not
+// kept from running, is taken to have set up its serial ports, which lose what
+// comes before that. Only kernel programs of the user's own may be so silent;
+// the others say that they are ready, but on a busy host not soon.
+const readyTimeout = 15 * time.Second
+
+// aliveTimeout is after which time a machine is said to have started if nothing
+// else shows that it has.
+const aliveTimeout = time.Second
 
 // control is our end of the control channel.
 type control struct {

@@ -95,6 +95,7 @@ type session struct {
 	timeout time.Duration // for the program to end when asked
 
 	started func()        // or nil: to be called when the guest lives
+	paused  bool          // the processor waits for gdb or the monitor
 	keys    bool          // input is typed: the escape keys count
 	cancel  chan struct{} // closed when they were typed
 	shown   int64         // bytes of console output; guarded by copied
@@ -125,7 +126,7 @@ func (p *plan) start(o Options, std Stdio) (*session, error) {
 	}
 	s := &session{
 		command: o.command(), std: std, process: process, control: newControl(std.Err), timeout: o.StopTimeout,
-		keys: p.config.Interactive, started: o.Started,
+		keys: p.config.Interactive, started: o.Started, paused: o.Paused,
 		cancel: make(chan struct{}), copied: make(chan error, 1),
 	}
 	if s.started == nil {
@@ -191,7 +192,11 @@ func (s *session) wait(signals <-chan os.Signal, user *userTerminal) stop {
 			fmt.Fprintf(s.std.Err, "%s: ending QEMU: %v\n", s.command, err)
 		}
 	}
-	ready := time.After(readyTimeout)
+	var ready <-chan time.Time
+	if !s.paused {
+		ready = time.After(readyTimeout)
+	}
+	alive := time.After(aliveTimeout)
 	exited, cancel, live := s.control.exited, s.cancel, s.control.ready
 	var deadline, linger <-chan time.Time
 	for {
@@ -222,7 +227,10 @@ func (s *session) wait(signals <-chan os.Signal, user *userTerminal) stop {
 		case <-ready:
 			s.control.setReady()
 		case <-live:
-			live = nil
+			live, alive = nil, nil
+			s.started()
+		case <-alive:
+			live, alive = nil, nil
 			s.started()
 		case err := <-s.copied:
 			if err != nil {

@@ -156,11 +156,12 @@ func TestRunStarted(t *testing.T) {
 func TestRunInput(t *testing.T) {
 	o := testOptions()
 	o.Interactive = true
-	// The input comes only after the guest has said that it is ready.
+	// The input comes only after the guest has said that it is ready, however
+	// long a busy host takes to bring it so far.
 	r := runFake(t, `
-		if read -t 0.2 early; then echo "early $early"; fi
+		if read -t 1.5 early; then echo "early $early"; fi
 		echo '{"ready":true}' >&3
-		read a; read b; read eof <&3; echo "$a/$b/$eof"
+		read -t 9 a; read -t 9 b; read -t 9 eof <&3; echo "$a/$b/$eof"
 		echo '{"exit":0}' >&3; exit 1`, o, "one\ntwo\n", nil)
 	if want := "one/two/{\"eof\":true,\"sent\":8}\n"; r.code != 0 || r.err != nil || r.out != want {
 		t.Errorf("Run = %+v, want output %q", r, want)
