@@ -234,6 +234,7 @@ func (e *entry) open() (io.ReadCloser, error) {
 type hashReader struct {
 	io.Reader
 	e    *entry
+	n    int64 // bytes read
 	hash hash.Hash
 	file *os.File // nil if the content is in memory
 }
@@ -242,6 +243,10 @@ type hashReader struct {
 func (h *hashReader) Read(b []byte) (int, error) {
 	n, err := h.Reader.Read(b)
 	h.hash.Write(b[:n]) // never fails
+	h.n += int64(n)
+	if h.n > h.e.size || err == io.EOF && h.n < h.e.size {
+		return n, inputErrorf(h.e.host, "changed its size while it was read")
+	}
 	if err == io.EOF {
 		h.e.sum = hex.EncodeToString(h.hash.Sum(nil))
 	} else if err != nil {
