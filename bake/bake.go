@@ -14,7 +14,9 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"kiln/image"
 )
@@ -163,9 +165,20 @@ func (o *Options) complete() error {
 			return inputErrorf(e, "an environment variable is KEY=VALUE")
 		}
 	}
-	for _, s := range append(append([]string(nil), o.Args...), o.Env...) {
-		if strings.Contains(s, "\x00") {
+	return o.checkText()
+}
+
+// checkText checks what is stored as text: JSON, or a file of the guest's.
+func (o *Options) checkText() error {
+	if strings.ContainsAny(o.Hostname, "\n\x00/ ") {
+		return inputErrorf("", "%q is no host name", o.Hostname)
+	}
+	for _, s := range slices.Concat(o.Args, o.Env, []string{o.Cwd, o.Hostname}) {
+		switch {
+		case strings.Contains(s, "\x00"):
 			return inputErrorf("", "an argument or environment variable contains a NUL byte")
+		case !utf8.ValidString(s):
+			return inputErrorf("", "%q is not UTF-8", s)
 		}
 	}
 	return nil

@@ -204,12 +204,18 @@ func (r *root) plan() (*erofs.Plan, error) {
 	return t.Plan()
 }
 
+// emptySum is the SHA-256 of no bytes (FIPS 180-4).
+const emptySum = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
 // files lists what is in the file system but directories. It is complete when
 // the contents were read.
 func (r *root) files() []image.File {
 	var out []image.File
 	for _, p := range r.paths() {
 		if e := r.entries[p]; !e.mode.IsDir() {
+			if e.mode.IsRegular() && e.size == 0 {
+				e.sum = emptySum // nothing of it is read
+			}
 			out = append(out, image.File{Path: p, Source: originNames[e.from], Link: e.link, Size: e.size, SHA256: e.sum, Build: e.build})
 		}
 	}

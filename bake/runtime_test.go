@@ -1,0 +1,87 @@
+package bake
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// pyc returns the head of a compiled Python file.
+func pyc(flags, mtime, size uint32) string {
+	var b bytes.Buffer
+	put(&b, []uint32{0x0a0d0da7, flags, mtime, size})
+	b.WriteString("code")
+	return b.String()
+}
+
+// TestAddRuntime adds a Python of the test's own: the library without what no
+// program needs, and sources with the time that their compiled form names.
+func TestAddRuntime(t *testing.T) {
+	dir := t.TempDir()
+	const when = 1_600_000_000
+	lib := filepath.Join(dir, "lib/python3.99")
+	write(t, lib, map[string]string{
+		"os.py": "source", "__pycache__/os.cpython-399.pyc": pyc(0, when, 6),
+		"old.py": "source", "__pycache__/old.cpython-399.pyc": pyc(0, when-1, 6), // of another time
+		"long.py": "source", "__pycache__/long.cpython-399.pyc": pyc(0, when, 7), // of another size
+		"hash.py": "source", "__pycache__/hash.cpython-399.pyc": pyc(1, when, 6), // checked by hash
+		"cut.py": "source", "__pycache__/cut.cpython-399.pyc": "short",
+		"__pycache__/alone.cpython-399.pyc": pyc(0, when, 6),
+		"json/__init__.py":                  "x", "test/big.py": "x", "idlelib/x.py": "x", "site-packages/p.py": "x",
+		"config-3.99-x86_64/Makefile": "x", "email/test/t.py": "x",
+	})
+	for _, name := range []string{"os", "old", "long", "hash", "cut"} {
+		if err := os.Chtimes(filepath.Join(lib, name+".py"), time.Unix(when, 0), time.Unix(when, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, said := newBaker(t)
+	if err := b.addRuntime(filepath.Join(dir, "bin/python3.99")); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(strings.Join(*said, "\n"), "Python") {
+		t.Errorf("bake said %q, want a word about Python", *said)
+	}
+	for name, want := range map[string]int64{
+		"os.py": when, "old.py": 0, "long.py": 0, "hash.py": 0, "cut.py": 0, "json/__init__.py": 0, "email/test/t.py": 0,
+	} {
+		e := b.root.entries[filepath.Join(lib, name)]
+		if e == nil || e.mtime != want {
+			t.Errorf("%s is %+v, want it with the time %d", name, e, want)
+		}
+	}
+	for _, name := range []string{"test", "idlelib", "site-packages", "config-3.99-x86_64"} {
+		if b.root.lookup(filepath.Join(lib, name)) != nil {
+			t.Errorf("%s is in the image", name)
+		}
+	}
+	for _, other := range []string{"bin/python3", "bin/python", "bin/mypython3.99", "bin/python3.99-config", "bin/sh"} {
+		b, _ := newBaker(t)
+		before := len(b.root.entries)
+		if err := b.addRuntime(filepath.Join(dir, other)); err != nil || len(b.root.entries) != before {
+			t.Errorf("%s: %d files more, %v, want none: it is no interpreter, or a link to one", other, len(b.root.entries)-before, err)
+		}
+	}
+}
+
+func TestReadPyc(t *testing.T) {
+	p := filepath.Join(t.TempDir(), "x.pyc")
+	for name, tt := range map[string]struct {
+		content string
+		ok      bool
+	}{
+		"by time": {pyc(0, 7, 8), true}, "by hash": {pyc(3, 7, 8), false}, "empty": {"", false}, "short": {pyc(0, 7, 8)[:15], false}, "bare": {pyc(0, 7, 8)[:16], true},
+	} {
+		writeBytes(t, p, []byte(tt.content))
+		mtime, size, ok, err := readPyc(p)
+		if ok != tt.ok || err != nil || ok && (mtime != 7 || size != 8) {
+			t.Errorf("%s: readPyc = %d, %d, %v, %v", name, mtime, size, ok, err)
+		}
+	}
+	if _, _, _, err := readPyc(p + ".none"); !isInputError(err) {
+		t.Errorf("readPyc of no file = %v, want an input error", err)
+	}
+}
