@@ -183,6 +183,9 @@ func (c *crasher) check(cut *blocktest.Memory) {
 		c.t.Fatal(err)
 	}
 	c.match(found, content)
+	if c.checked%5 == 0 {
+		c.cutReplay(cut)
+	}
 	if !long && c.checked%4 != 0 {
 		return
 	}
@@ -197,6 +200,37 @@ func (c *crasher) check(cut *blocktest.Memory) {
 	found2, content2 := c.read(f)
 	if fmt.Sprint(found) != fmt.Sprint(found2) || fmt.Sprint(content) != fmt.Sprint(content2) {
 		c.t.Fatalf("e2fsck replays the journal to something else")
+	}
+}
+
+// cutReplay cuts the power again while the journal is being replayed.
+func (c *crasher) cutReplay(cut *blocktest.Memory) {
+	c.t.Helper()
+	v := blocktest.NewVolatile(cut)
+	r := rand.New(rand.NewPCG(uint64(c.checked), 8))
+	at := 1 + r.IntN(20)
+	var again *blocktest.Memory
+	v.Step = func(int) {
+		if at--; at == 0 {
+			again = v.Cut(r)
+		}
+	}
+	f, err := Mount(v, Options{})
+	c.must(err)
+	if again == nil { // it took fewer requests
+		again = v.Cut(r)
+	}
+	v.Step = nil
+	c.must(f.Unmount())
+	f, err = Mount(again, Options{})
+	if err != nil {
+		c.t.Fatalf("mount after a cut during replay: %v", err)
+	}
+	found, content := c.read(f)
+	c.must(f.Unmount())
+	c.match(found, content)
+	if c.checked%20 == 0 {
+		fsck(c.t, again)
 	}
 }
 

@@ -105,6 +105,10 @@ func (f *FS) Statfs() (fs.Statfs, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	// As on Linux, the file system's own structures do not count.
+	for _, z := range f.zones {
+		s.Blocks -= min(z.end, f.sb.blocks) - z.start
+	}
 	s.BlocksFree = f.freeBlocks - min(f.freeBlocks, f.reserved)
 	for i := range f.groups {
 		s.FilesFree += uint64(f.groups[i].freeInodes)
