@@ -38,15 +38,15 @@ func Run(o Options, std Stdio) (int, error) {
 	if err != nil {
 		return exitCode(err), err
 	}
-	for _, note := range p.notes {
-		fmt.Fprintf(std.Err, "%s: %s\n", o.command(), note)
-	}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGWINCH, unix.SIGPIPE)
 	defer signal.Stop(signals)
 	s, err := p.start(o, std)
 	if err != nil {
 		return exitCode(err), err
+	}
+	for _, note := range p.notes {
+		fmt.Fprintf(std.Err, "%s: %s\n", o.command(), note)
 	}
 	if p.config.Interactive {
 		if err := user.makeRaw(); err != nil {
