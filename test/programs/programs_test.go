@@ -21,6 +21,14 @@ var special = map[string]struct {
 }{
 	"hello":     {output: "hello, kiln\n"},
 	"nullderef": {output: "nullderef: before\n", signal: syscall.SIGSEGV},
+	"fsx":       {output: " bytes: ok\n"}, // behind its counts
+}
+
+// arguments are those of programs that want some; FILE stands for a file that
+// they may make.
+var arguments = map[string][]string{
+	"fsx":      {"FILE", "3000"},
+	"mapshare": {"FILE"},
 }
 
 // notHere are programs that this machine must be spared.
@@ -48,7 +56,11 @@ func TestPrograms(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v\n%s", compiler, err, out)
 			}
-			run(t, name, bin)
+			argv := []string{bin}
+			for _, a := range arguments[name] {
+				argv = append(argv, strings.ReplaceAll(a, "FILE", filepath.Join(t.TempDir(), "file")))
+			}
+			run(t, name, argv...)
 		})
 	}
 }
