@@ -6,6 +6,7 @@ import (
 	"kiln/image/bootinfo"
 	"kiln/kernel/metal/abi"
 	"kiln/kernel/metal/frame"
+	"kiln/kernel/metal/pagetable"
 )
 
 // Kinds of host files.
@@ -410,16 +411,13 @@ func memfdCovers(addr uintptr) bool {
 // memfdPages counts the pages that have a frame.
 func memfdPages(f *file) uintptr {
 	n := uintptr(0)
-	for va := f.data; va < f.data+f.size; {
-		e, _ := tables.Lookup(kernelRoot, va)
-		if e == nil {
-			va = (va + tableSpan) &^ (tableSpan - 1)
-			continue
-		}
-		if *e != 0 {
+	end := f.data + f.size
+	for va := f.data; va < end; {
+		e, size := tables.Lookup(kernelRoot, va)
+		if e != nil && *e != 0 {
 			n++
 		}
-		va += frame.Size
+		va = pagetable.Next(va, size, end)
 	}
 	return n
 }

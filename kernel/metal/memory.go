@@ -256,18 +256,13 @@ func protFlags(prot uint8) pagetable.Entry {
 func dropKernelPages(start, end uintptr) {
 	for va := start; va < end; {
 		e, size := tables.Lookup(kernelRoot, va)
-		if e == nil {
-			// Nothing at all in this 2 MB (or more).
-			va = (va + pagetable.LargeSize) &^ (pagetable.LargeSize - 1)
-			continue
-		}
-		if size == frame.Size && *e != 0 {
+		if e != nil && size == frame.Size && *e != 0 {
 			f := frame.Addr(e.Addr())
 			*e = 0
 			cpu.Invalidate(va)
 			freeFrame(f)
 		}
-		va += frame.Size
+		va = pagetable.Next(va, size, end)
 	}
 }
 
@@ -283,11 +278,7 @@ func freeFrame(f frame.Addr) {
 func protectKernelPages(start, end uintptr, prot uint8) {
 	for va := start; va < end; {
 		e, size := tables.Lookup(kernelRoot, va)
-		if e == nil {
-			va = (va + pagetable.LargeSize) &^ (pagetable.LargeSize - 1)
-			continue
-		}
-		if size == frame.Size && *e != 0 {
+		if e != nil && size == frame.Size && *e != 0 {
 			f := e.Addr()
 			*e = pagetable.Entry(f) | protFlags(prot)
 			if prot == 0 {
@@ -295,6 +286,6 @@ func protectKernelPages(start, end uintptr, prot uint8) {
 			}
 			cpu.Invalidate(va)
 		}
-		va += frame.Size
+		va = pagetable.Next(va, size, end)
 	}
 }

@@ -139,7 +139,8 @@ func (t *Tables) freeLevel(f frame.Addr, level, n int) {
 }
 
 // Lookup returns the entry that maps va, and how many bytes it maps: 4 KB,
-// 2 MB or 1 GB. The entry is nil if a table on the way is missing.
+// 2 MB or 1 GB. If a table on the way is missing, the entry is nil, and the size
+// that of all which the table would map: nothing there is mapped.
 func (t *Tables) Lookup(root frame.Addr, va uintptr) (*Entry, uintptr) {
 	f := root
 	for level := 3; ; level-- {
@@ -148,13 +149,22 @@ func (t *Tables) Lookup(root frame.Addr, va uintptr) (*Entry, uintptr) {
 			return e, frame.Size
 		}
 		if *e&Present == 0 {
-			return nil, 0
+			return nil, 1 << (12 + 9*level)
 		}
 		if *e&Large != 0 {
 			return e, 1 << (12 + 9*level)
 		}
 		f = frame.Addr(e.Addr())
 	}
+}
+
+// Next returns where a walk goes on after va, of which Lookup said size: at the
+// next entry, or at end if that comes first.
+func Next(va, size, end uintptr) uintptr {
+	if rest := size - va&(size-1); rest < end-va {
+		return va + rest
+	}
+	return end
 }
 
 // Translate returns the physical address of va and whether it is mapped.
@@ -207,7 +217,7 @@ func (t *Tables) Clear(root frame.Addr, va, length uintptr) (present bool) {
 		pd, span := t.level1(root, va)
 		if pd == nil || *pd&Present == 0 {
 			// Nothing in the whole of what the missing table would map.
-			va = min((va+span)&^(span-1), end)
+			va = Next(va, span, end)
 			continue
 		}
 		pt := frame.Addr(pd.Addr())

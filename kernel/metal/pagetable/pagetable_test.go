@@ -94,6 +94,42 @@ func TestKernelHalfIsShared(t *testing.T) {
 	}
 }
 
+// TestNext walks an address space with one page: each step passes over all that
+// a missing table would map, and none goes past the end.
+func TestNext(t *testing.T) {
+	tables, _, _ := newTest(t, 64)
+	root := tables.New()
+	const page = 0x7123_4560_0000
+	*tables.Ensure(root, page) = 0x5000 | Present | User
+	steps, found := 0, 0
+	for va := uintptr(0); va < lowerLimit; steps++ {
+		e, size := tables.Lookup(root, va)
+		if e != nil && *e != 0 {
+			found++
+		}
+		next := Next(va, size, lowerLimit)
+		if next <= va || next > lowerLimit {
+			t.Fatalf("Next(%#x, %#x) = %#x", va, size, next)
+		}
+		va = next
+	}
+	// 256 slots, and one of each level in full.
+	if want := 255 + 511 + 511 + 512; steps != want || found != 1 {
+		t.Errorf("%d steps found %d pages, want %d steps and 1 page", steps, found, want)
+	}
+	for _, tt := range []struct{ va, size, end, want uintptr }{
+		{0x1000, 0x1000, 0x5000, 0x2000},
+		{0x1800, 0x1000, 0x5000, 0x2000},
+		{0x1000, LargeSize, 0x5000, 0x5000},
+		// The last gigabyte: the sum would wrap around.
+		{^uintptr(0) - 1<<30 + 1, 1 << 30, ^uintptr(0) - 0xfff, ^uintptr(0) - 0xfff},
+	} {
+		if got := Next(tt.va, tt.size, tt.end); got != tt.want {
+			t.Errorf("Next(%#x, %#x, %#x) = %#x, want %#x", tt.va, tt.size, tt.end, got, tt.want)
+		}
+	}
+}
+
 // TestClearSparse: what Clear passes over of an address space with one page
 // grows with the missing table's level, so that to clear all 128 TB is a
 // matter of some hundred steps.
