@@ -72,13 +72,6 @@ func FreeDMA(b []byte) error {
 	return err
 }
 
-// Phys returns the physical address of a byte of kernel memory, which must
-// have been touched. It holds to the end of the page.
-func Phys(p unsafe.Pointer) (PhysAddr, error) {
-	a, err := hostcall("physical address", abi.SysPhys, uintptr(p), 0, 0, 0, 0)
-	return PhysAddr(a), err
-}
-
 // PhysPages fills in the physical addresses of the pages that b lies in, one
 // each, and gives frames to those that have none yet. It fails with ENOMEM when
 // frames are down to what is kept back for the kernel.

@@ -190,7 +190,7 @@ func dispatch(t *thread, nr uint64, a1, a2, a3, a4, a5, a6 uintptr) int64 {
 		return hostMembarrier(int(a1))
 
 	case abi.SysPTNew, abi.SysPTFree, abi.SysPTMap, abi.SysPTUnmap, abi.SysPTLookup,
-		abi.SysDMAAlloc, abi.SysDMAFree, abi.SysPhys, abi.SysPhysPages, abi.SysMMIOMap,
+		abi.SysDMAAlloc, abi.SysDMAFree, abi.SysPhysPages, abi.SysMMIOMap,
 		abi.SysIRQOpen, abi.SysIRQRoute, abi.SysIRQMSI, abi.SysIRQAck,
 		abi.SysFPSave, abi.SysFPDrop, abi.SysInterrupt, abi.SysMemInfo, abi.SysPowerOff,
 		abi.SysClockInfo:

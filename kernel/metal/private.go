@@ -31,11 +31,6 @@ func privateCall(nr uint64, a1, a2, a3, a4, a5 uintptr) int64 {
 		return allocDMA(a1, at[uint64](a2))
 	case abi.SysDMAFree:
 		return freeDMA(a1, a2)
-	case abi.SysPhys:
-		if phys, ok := tables.Translate(kernelRoot, a1); ok {
-			return int64(phys)
-		}
-		return -eFAULT
 	case abi.SysPhysPages:
 		return physPages(a1, a2, a3)
 	case abi.SysMMIOMap:

@@ -25,8 +25,6 @@ const (
 	SysDMAAlloc = 0x4b000006
 	// DMAFree(virtual address, pages).
 	SysDMAFree = 0x4b000007
-	// Phys(virtual address) → physical address, or -EFAULT.
-	SysPhys = 0x4b000008
 	// MMIOMap(phys, length) → kernel virtual address, uncached.
 	SysMMIOMap = 0x4b000009
 	// IRQOpen() → event file descriptor with a vector of its own, to which
