@@ -5,44 +5,41 @@ import "syscall"
 // insertDirent puts an entry into a block of entries, if it has room.
 func (f *FS) insertDirent(d []byte, ino uint32, typ uint8, name string) bool {
 	area := f.area(d)
-	need := direntLen(len(name))
-	for off := 0; off < len(area); {
-		e, ok := getDirent(area, off)
-		if !ok {
-			return false
-		}
-		used := 0
-		if e.ino != 0 {
-			used = direntLen(len(e.name))
-		}
-		if e.len-used < need {
-			off += e.len
-			continue
-		}
-		if used > 0 {
-			le.PutUint16(area[off+4:], uint16(used))
-		}
-		putDirent(area, off+used, e.len-used, ino, typ, name)
-		return true
+	off, used, e, ok := findRoom(area, name)
+	if !ok {
+		return false
 	}
-	return false
+	if used > 0 {
+		le.PutUint16(area[off+4:], uint16(used))
+	}
+	putDirent(area, off+used, e.len-used, ino, typ, name)
+	return true
 }
 
 // hasRoom reports whether insertDirent would find room.
 func (f *FS) hasRoom(d []byte, name string) bool {
-	area := f.area(d)
+	_, _, _, ok := findRoom(f.area(d), name)
+	return ok
+}
+
+// findRoom returns the first entry of a block, at off, that has room behind the
+// used bytes of its own for one called name.
+func findRoom(area []byte, name string) (off, used int, e dirent, ok bool) {
 	need := direntLen(len(name))
-	for off := 0; off < len(area); {
-		e, ok := getDirent(area, off)
-		if !ok {
-			return false
+	for off < len(area) {
+		if e, ok = getDirent(area, off); !ok {
+			return 0, 0, e, false
 		}
-		if e.ino == 0 && e.len >= need || e.ino != 0 && e.len-direntLen(len(e.name)) >= need {
-			return true
+		used = 0
+		if e.ino != 0 {
+			used = direntLen(len(e.name))
+		}
+		if e.len-used >= need {
+			return off, used, e, true
 		}
 		off += e.len
 	}
-	return false
+	return 0, 0, e, false
 }
 
 // initDirBlock makes d a block of entries without any.
