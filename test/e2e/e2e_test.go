@@ -25,6 +25,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"kiln/test/kilncmd"
 )
 
 // limit is how long one kiln command may take: many times what the slowest
@@ -37,22 +39,10 @@ var (
 )
 
 func TestScripts(t *testing.T) {
-	if testing.Short() {
-		t.Skip("boots virtual machines, which -short excludes")
-	}
+	kiln := kilncmd.Path(t)
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
-	}
-	kiln := filepath.Join(root, "bin", "kiln")
-	if name := os.Getenv("KILN"); name != "" {
-		kiln = name
-	}
-	if _, err := os.Stat(kiln); err != nil {
-		t.Fatalf("no kiln command: %v; build it with ./build.sh", err)
-	}
-	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
-		t.Fatalf("%v; install the package qemu-system-x86", err)
 	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",

@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"kiln/test/kilncmd"
 )
 
 // load is what the test moves.
@@ -63,16 +65,7 @@ func run(t *testing.T, argv ...string) string {
 // setUp compiles tree.c and bakes it.
 func setUp(t *testing.T) (kiln, program, image string) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("boots virtual machines, which -short excludes")
-	}
-	kiln, err := filepath.Abs("../../bin/kiln")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(kiln); err != nil {
-		t.Fatalf("no kiln command: %v; build it with ./build.sh", err)
-	}
+	kiln = kilncmd.Path(t)
 	dir := t.TempDir()
 	program, image = filepath.Join(dir, "tree"), filepath.Join(dir, "tree.kiln")
 	run(t, "gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", program, "testdata/tree.c")

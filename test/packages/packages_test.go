@@ -6,13 +6,13 @@ import (
 	"context"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"kiln/packages"
+	"kiln/test/kilncmd"
 )
 
 // ordinary are the packages of the ordinary test run.
@@ -22,13 +22,7 @@ func TestPackages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds software, which -short excludes")
 	}
-	kiln, err := filepath.Abs("../../bin/kiln")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(kiln); err != nil {
-		t.Fatalf("no kiln command: %v; build it with ./build.sh", err)
-	}
+	kiln := kilncmd.Path(t)
 	long := os.Getenv("KILN_LONG") != ""
 	// Images go to a place of their own; builds may be kept in the cache.
 	t.Setenv("XDG_DATA_HOME", t.TempDir())

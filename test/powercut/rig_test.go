@@ -29,6 +29,7 @@ import (
 
 	"kiln/kernel/fs/block/blocktest"
 	"kiln/kernel/fs/ext4"
+	"kiln/test/kilncmd"
 	"kiln/test/nbd"
 )
 
@@ -54,18 +55,10 @@ type rig struct {
 // newRig makes an empty volume.
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("boots virtual machines, which -short excludes")
-	}
-	kiln, err := filepath.Abs("../../bin/kiln")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(kiln); err != nil {
-		t.Fatalf("no kiln command: %v; build it with ./build.sh", err)
-	}
+	kiln := kilncmd.Path(t)
 	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("KILN_SEED"); s != "" {
+		var err error
 		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
 			t.Fatalf("KILN_SEED: %v", err)
 		}
