@@ -336,14 +336,7 @@ func testUserNetwork(t *testing.T, q *qemu, tr virtio.Transport) {
 		t.Fatal(err)
 	}
 	defer host.Close()
-	go func() {
-		c, err := host.Accept()
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		io.Copy(c, c)
-	}()
+	go echo(host)
 	port := host.Addr().(*stdnet.TCPAddr).Port
 	c, err := gonet.DialContextTCP(ctx, s.ip, tcpip.FullAddress{Addr: tcpip.AddrFrom4([4]byte{10, 0, 2, 2}), Port: uint16(port)}, ipv4.ProtocolNumber)
 	if err != nil {
@@ -351,10 +344,25 @@ func testUserNetwork(t *testing.T, q *qemu, tr virtio.Transport) {
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(30 * time.Second))
-	const size = 256 << 10
+	thereAndBack(t, c, 256<<10)
+}
+
+// echo sends what the first connection to l brings back to where it came from.
+func echo(l stdnet.Listener) {
+	c, err := l.Accept()
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	io.Copy(c, c)
+}
+
+// thereAndBack sends size bytes to an echo and compares what returns.
+func thereAndBack(t *testing.T, c stdnet.Conn, size int) {
+	t.Helper()
 	out := make([]byte, size)
 	for i := range out {
-		out[i] = byte(i * i >> 8)
+		out[i] = byte(i * i >> 9)
 	}
 	go c.Write(out)
 	in := make([]byte, size)

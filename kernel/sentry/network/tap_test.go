@@ -1,7 +1,6 @@
 package network
 
 import (
-	"io"
 	stdnet "net"
 	"net/netip"
 	"os"
@@ -94,14 +93,7 @@ func TestQEMUTap(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	go func() {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		io.Copy(c, c)
-	}()
+	go echo(l)
 	c, err := stdnet.DialTimeout("tcp4", "198.18.77.2:4000", 20*time.Second)
 	if err != nil {
 		t.Fatal(err)
@@ -109,19 +101,8 @@ func TestQEMUTap(t *testing.T) {
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(60 * time.Second))
 	const size = 16 << 20
-	out := make([]byte, size)
-	for i := range out {
-		out[i] = byte(i * i >> 9)
-	}
 	start := time.Now()
-	go c.Write(out)
-	in := make([]byte, size)
-	if n, err := io.ReadFull(c, in); err != nil {
-		t.Fatalf("%d bytes came back: %v", n, err)
-	}
-	if string(in) != string(out) {
-		t.Error("what came back is not what was sent")
-	}
+	thereAndBack(t, c, size)
 	t.Logf("%.0f MB/s each way", size/1e6/time.Since(start).Seconds())
 	// How large is Linux's choice, but it does not stay with single frames.
 	if n := count.largest.Load(); n < 4*1500 {
