@@ -33,6 +33,9 @@ const (
 // copy of QEMU's descriptor can set it (pidfd_getfd(2), Linux 5.6). It waits
 // until QEMU listens at all ports, or has ended, which is no error.
 func (p *Process) DeepenBacklog(ports []netip.AddrPort) error {
+	if len(ports) == 0 {
+		return nil
+	}
 	pidfd, err := unix.PidfdOpen(p.cmd.Process.Pid, 0)
 	if errors.Is(err, unix.ESRCH) {
 		return nil
