@@ -4,6 +4,10 @@
 // A free block of 2^n frames is linked into the list of its order through its
 // own first frame, so that memory nobody uses costs one byte a frame.
 //
+// Memory that was never handed out is fresh: it is in no list and not written
+// to, and given out in rising order, a large page's worth at a time. The
+// hypervisor thus provides memory only as the guest comes to need it.
+//
 // Context: trap context. Nothing here allocates or blocks; the caller holds
 // metal's lock.
 package frame
@@ -17,6 +21,12 @@ const (
 
 	// MaxOrder is the order of the largest block: 2^10 frames, 4 MB.
 	MaxOrder = 10
+
+	// freshOrder is the order in which fresh memory is taken: 2 MB, what the
+	// hypervisor is likely to provide at once.
+	freshOrder = 9
+	// maxFresh bounds how many ranges of fresh memory are known.
+	maxFresh = 64
 )
 
 // Addr is the physical address of a page frame. 0 is never allocated and
@@ -27,6 +37,7 @@ type Addr uint64
 const (
 	stateUsed     = 0x00 // allocated, or inside a free block
 	stateFreeHead = 0x80 // | order: the first frame of a free block
+	stateFresh    = 0xfe // free, and in no block yet
 	stateNone     = 0xff // not the allocator's
 )
 
@@ -42,8 +53,13 @@ type Allocator struct {
 	direct uintptr // virtual address of physical address 0
 	state  []uint8 // by page frame number
 	heads  [MaxOrder + 1]Addr
+	fresh  [maxFresh]span
+	freshN int // of fresh, in use
 	stats  Stats
 }
+
+// span is memory from start to end.
+type span struct{ start, end uint64 }
 
 // link lies in the first frame of a free block.
 type link struct {
@@ -69,19 +85,53 @@ func (a *Allocator) Add(start, end uint64) {
 	if start == 0 {
 		start = Size
 	}
+	if start >= end {
+		return
+	}
 	for f := start; f < end; f += Size {
-		a.state[f>>Shift] = stateUsed
-		a.stats.Total++
+		a.state[f>>Shift] = stateFresh
 	}
-	for start < end {
-		order := uint(0)
-		for order < MaxOrder && start&(Size<<order) == 0 && start+Size<<(order+1) <= end {
-			order++
+	a.stats.Total += (end - start) >> Shift
+	a.stats.Free += (end - start) >> Shift
+	if a.freshN < maxFresh {
+		a.fresh[a.freshN] = span{start, end}
+		a.freshN++
+		return
+	}
+	for s := (span{start, end}); s.start < s.end; {
+		a.take(&s, MaxOrder)
+	}
+}
+
+// take makes a free block of the start of s, of at most 2^limit frames.
+func (a *Allocator) take(s *span, limit uint) {
+	f, order := s.start, s.order(limit)
+	s.start += Size << order
+	for i := range uint64(1) << order {
+		a.state[f>>Shift+i] = stateUsed
+	}
+	a.insert(Addr(f), order)
+}
+
+// order is the order of the largest block at the start of s, at most limit.
+func (s span) order(limit uint) uint {
+	order := uint(0)
+	for order < limit && s.start&(Size<<order) == 0 && s.start+Size<<(order+1) <= s.end {
+		order++
+	}
+	return order
+}
+
+// takeFresh makes a free block of fresh memory, of 2^order frames if it can,
+// and reports whether there was any.
+func (a *Allocator) takeFresh(order uint) bool {
+	for i := range a.freshN {
+		if s := &a.fresh[i]; s.start < s.end {
+			a.take(s, max(order, freshOrder))
+			return true
 		}
-		a.Free(Addr(start), order)
-		start += Size << order
 	}
-	a.stats.Peak = 0
+	return false
 }
 
 // Stats returns the counts.
@@ -93,12 +143,12 @@ func (a *Allocator) FreeFrames() uint64 { return a.stats.Free }
 // Alloc returns a block of 2^order frames, aligned to its size, with
 // undefined contents, or 0 if there is none.
 func (a *Allocator) Alloc(order uint) Addr {
-	o := order
-	for o <= MaxOrder && a.heads[o] == 0 {
-		o++
-	}
-	if o > MaxOrder {
-		return 0
+	o := a.smallest(order)
+	for o > MaxOrder {
+		if order > MaxOrder || !a.takeFresh(order) {
+			return 0
+		}
+		o = a.smallest(order)
 	}
 	f := a.heads[o]
 	a.unlink(f, o)
@@ -114,6 +164,15 @@ func (a *Allocator) Alloc(order uint) Addr {
 	return f
 }
 
+// smallest returns the lowest order, from order up, that has a free block, or
+// more than MaxOrder.
+func (a *Allocator) smallest(order uint) uint {
+	for order <= MaxOrder && a.heads[order] == 0 {
+		order++
+	}
+	return order
+}
+
 // Free gives back a block of 2^order frames. It reports false, and does
 // nothing, if f is not an allocated frame of this allocator.
 func (a *Allocator) Free(f Addr, order uint) bool {
@@ -122,6 +181,13 @@ func (a *Allocator) Free(f Addr, order uint) bool {
 		return false
 	}
 	a.stats.Free += 1 << order
+	a.insert(f, order)
+	return true
+}
+
+// insert puts a block into the list of its order, or what it and its free
+// neighbours make into the list of that.
+func (a *Allocator) insert(f Addr, order uint) {
 	for order < MaxOrder {
 		buddy := f ^ Size<<order
 		bpfn := uint64(buddy) >> Shift
@@ -134,7 +200,6 @@ func (a *Allocator) Free(f Addr, order uint) bool {
 		order++
 	}
 	a.push(f, order)
-	return true
 }
 
 // Managed reports whether f is a frame that Add was given.
@@ -143,9 +208,19 @@ func (a *Allocator) Managed(f Addr) bool {
 	return pfn < uint64(len(a.state)) && a.state[pfn] != stateNone
 }
 
-// FreeBlocks returns how many free blocks of an order there are.
+// FreeBlocks returns how many free blocks of an order there are. Fresh memory
+// counts as the largest blocks that it can make.
 func (a *Allocator) FreeBlocks(order uint) int {
 	n := 0
+	for _, s := range a.fresh[:a.freshN] {
+		for s.start < s.end {
+			o := s.order(MaxOrder)
+			if o == order {
+				n++
+			}
+			s.start += Size << o
+		}
+	}
 	for f := a.heads[order]; f != 0; f = a.link(f).next {
 		n++
 	}

@@ -123,6 +123,63 @@ func TestRandom(t *testing.T) {
 	}
 }
 
+// TestFresh checks that memory is not written to before it is needed, by which
+// the hypervisor would have to provide it.
+func TestFresh(t *testing.T) {
+	const n = 8 << freshOrder
+	mem := make([]byte, (n+1<<freshOrder)*Size)
+	const align = Size << freshOrder
+	base := (uintptr(unsafe.Pointer(&mem[0])) + align - 1) &^ (align - 1)
+	first := base - uintptr(unsafe.Pointer(&mem[0])) // index in mem
+	for i := range mem {
+		mem[i] = 0xa5
+	}
+	a := new(Allocator)
+	a.Init(base-align, make([]uint8, n+1<<freshOrder))
+	a.Add(align, align+n*Size)
+	var held []Addr
+	for range 1<<freshOrder + 1 {
+		held = append(held, a.Alloc(0))
+	}
+	if got, want := held[0], Addr(align); got != want {
+		t.Errorf("first frame at %#x, want %#x", got, want)
+	}
+	for i, b := range mem[first+2*align:][:(n-2<<freshOrder)*Size] {
+		if b != 0xa5 {
+			t.Fatalf("%d frames allocated, byte %#x of memory written", len(held), uintptr(i)+2*align)
+		}
+	}
+	if got, want := a.Stats(), (Stats{Total: n, Free: n - 1<<freshOrder - 1, Peak: 1<<freshOrder + 1}); got != want {
+		t.Errorf("Stats() = %+v, want %+v", got, want)
+	}
+	if a.Free(Addr(align+4*align), 0) {
+		t.Error("freeing fresh memory succeeded")
+	}
+}
+
+// TestManyRanges checks that no memory is lost when there are more ranges than
+// the allocator keeps fresh.
+func TestManyRanges(t *testing.T) {
+	const ranges = maxFresh + 10
+	a := newTest(t, 0)
+	mem := make([]byte, (2*ranges+2)*Size)
+	base := (uintptr(unsafe.Pointer(&mem[0])) + Size - 1) &^ (Size - 1)
+	a.Init(base-Size, make([]uint8, 2*ranges+2))
+	for i := range uint64(ranges) {
+		a.Add((2*i+1)*Size, (2*i+2)*Size)
+	}
+	seen := map[Addr]bool{}
+	for f := a.Alloc(0); f != 0; f = a.Alloc(0) {
+		if seen[f] || !a.Managed(f) {
+			t.Fatalf("Alloc(0) = %#x, seen %v", f, seen[f])
+		}
+		seen[f] = true
+	}
+	if len(seen) != ranges {
+		t.Errorf("%d frames, want %d", len(seen), ranges)
+	}
+}
+
 func TestHoles(t *testing.T) {
 	a := newTest(t, 8)
 	mem := make([]uint8, 64)
