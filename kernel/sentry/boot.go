@@ -120,7 +120,7 @@ func (s *Sentry) initKernel(total uint64) error {
 
 	userns := auth.NewRootUserNamespace()
 	s.creds = initCredentials(userns, s.config.Processes != 0, s.config.User)
-	if s.networks, err = newNetworks(clock, k, total); err != nil {
+	if s.networks, err = newNetworks(packetClock{clocks}, k, total); err != nil {
 		return err
 	}
 	err = k.Init(kernel.InitKernelArgs{

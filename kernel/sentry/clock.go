@@ -3,9 +3,11 @@ package sentry
 import (
 	"fmt"
 	"math/bits"
+	gotime "time"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/sentry/time"
+	"gvisor.dev/gvisor/pkg/tcpip"
 
 	"kiln/kernel/machine"
 )
@@ -76,3 +78,25 @@ func (c *clocks) monotonic(tsc time.TSCValue) int64 {
 // MonotonicRawEnabled implements time.Clocks: nothing ever adjusts the
 // monotonic clock, so the raw one is the same.
 func (*clocks) MonotonicRawEnabled() bool { return false }
+
+// packetClock is the network stack's clock. The Sentry's Timekeeper shows the
+// same time, and can be stopped and restored on another machine, which costs
+// what each of the several looks per packet would pay.
+type packetClock struct{ *clocks }
+
+var _ tcpip.Clock = packetClock{}
+
+// Now implements tcpip.Clock.
+func (c packetClock) Now() gotime.Time {
+	return gotime.Unix(0, c.monotonic(time.Rdtsc())+int64(c.info.Wall))
+}
+
+// NowMonotonic implements tcpip.Clock.
+func (c packetClock) NowMonotonic() tcpip.MonotonicTime {
+	return tcpip.MonotonicTime{}.Add(gotime.Duration(c.monotonic(time.Rdtsc())))
+}
+
+// AfterFunc implements tcpip.Clock.
+func (packetClock) AfterFunc(d gotime.Duration, f func()) tcpip.Timer {
+	return tcpip.NewStdTimer(gotime.AfterFunc(d, f))
+}

@@ -2,8 +2,10 @@ package sentry
 
 import (
 	"testing"
+	gotime "time"
 
 	"gvisor.dev/gvisor/pkg/sentry/time"
+	"gvisor.dev/gvisor/pkg/tcpip"
 
 	"kiln/kernel/machine"
 )
@@ -73,5 +75,33 @@ func TestGetTime(t *testing.T) {
 	}
 	if _, err := c.GetTime(99); err == nil {
 		t.Error("GetTime of no clock succeeded")
+	}
+}
+
+// TestPacketClock: the network's clock is the Sentry's, and its timers run.
+func TestPacketClock(t *testing.T) {
+	c, err := newClocks(machine.ClockInfo{Rate: 1 << 32, Wall: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := packetClock{c}
+	before, err := c.GetTime(time.Monotonic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mono, wall := p.NowMonotonic().Sub(tcpip.MonotonicTime{}).Nanoseconds(), p.Now().UnixNano()
+	after, err := c.GetTime(time.Realtime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if before > mono || mono > wall-1000 || wall > after {
+		t.Errorf("monotonic %d, real %d, want them in order between %d and %d", mono, wall, before, after)
+	}
+	fired := make(chan bool)
+	timer := p.AfterFunc(gotime.Hour, func() { fired <- true })
+	timer.Reset(0)
+	<-fired
+	if timer.Stop() {
+		t.Error("Stop() of a timer that has run = true")
 	}
 }

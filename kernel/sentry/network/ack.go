@@ -2,6 +2,7 @@ package network
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -16,11 +17,21 @@ import (
 // acknowledgement of RFC 9293 §3.8.6.3, bounded by the scheduler's time slice
 // (10 ms) where the RFC allows 500 ms.
 
+// flow names a connection and the direction of its packets. Most connections
+// differ in the ports: they come first.
+type flow struct {
+	ports     uint32
+	addresses [4]uint64 // the first alone for IPv4
+}
+
 // heldAck is a pure acknowledgement on hold.
 type heldAck struct {
-	pkt   *stack.PacketBuffer // the reference is ours
-	first uint32              // the oldest acknowledgement number that pkt replaces
-	round uint32              // of the receive loop, when pkt came
+	flow   flow
+	number uint32 // its acknowledgement number
+	window uint16
+	first  uint32              // the oldest acknowledgement number that pkt replaces
+	round  uint32              // of the receive loop, when pkt came
+	pkt    *stack.PacketBuffer // the reference is ours
 }
 
 // ackHold keeps acknowledgements back. It is guarded by dev.Tx.
@@ -51,24 +62,25 @@ func (a *ackHold) take(pkt *stack.PacketBuffer, send func(*stack.PacketBuffer)) 
 		return false
 	}
 	pure := isPureAck(tcp, pkt)
-	i := a.find(pkt, tcp)
+	f := flowOf(pkt, tcp)
+	number, window := tcp.AckNumber(), tcp.WindowSize()
+	i := a.find(&f)
 	if i < 0 {
 		if !pure || !a.active || len(a.held) >= ackHoldLimit {
 			return false
 		}
-		a.held = append(a.held, heldAck{pkt: pkt.IncRef(), first: tcp.AckNumber(), round: a.round})
+		a.held = append(a.held, heldAck{flow: f, number: number, window: window, first: number, round: a.round, pkt: pkt.IncRef()})
 		return true
 	}
 	h := &a.held[i]
-	old := header.TCP(h.pkt.TransportHeader().Slice())
-	ahead := int32(tcp.AckNumber() - old.AckNumber())
+	ahead := int32(number - h.number)
 	switch {
 	case !pure && ahead >= 0:
 		a.drop(i)
 		return false
-	case pure && (ahead > 0 || ahead == 0 && tcp.WindowSize() != old.WindowSize()) && tcp.AckNumber()-h.first < ackStride && a.active:
+	case pure && (ahead > 0 || ahead == 0 && window != h.window) && number-h.first < ackStride && a.active:
 		h.pkt.DecRef()
-		h.pkt = pkt.IncRef()
+		h.pkt, h.number, h.window = pkt.IncRef(), number, window
 		a.spared++
 		return true
 	}
@@ -90,26 +102,29 @@ func isPureAck(tcp header.TCP, pkt *stack.PacketBuffer) bool {
 		len(opts) == 12 && bytes.HasPrefix(opts, []byte{header.TCPOptionNOP, header.TCPOptionNOP, header.TCPOptionTS})
 }
 
-// find returns the index of the acknowledgement on hold for pkt's connection
-// and direction, or -1.
-func (a *ackHold) find(pkt *stack.PacketBuffer, tcp header.TCP) int {
+// find returns the index of the acknowledgement on hold for a flow, or -1.
+func (a *ackHold) find(f *flow) int {
 	for i := range a.held {
-		other := a.held[i].pkt
-		if bytes.Equal(other.TransportHeader().Slice()[:4], tcp[:4]) && // ports
-			bytes.Equal(addresses(other), addresses(pkt)) {
+		if other := &a.held[i].flow; other.ports == f.ports && other.addresses == f.addresses {
 			return i
 		}
 	}
 	return -1
 }
 
-// addresses returns the part of the IP header with both addresses.
-func addresses(pkt *stack.PacketBuffer) []byte {
+// flowOf reads a packet's flow from its headers.
+func flowOf(pkt *stack.PacketBuffer, tcp header.TCP) flow {
+	f := flow{ports: binary.NativeEndian.Uint32(tcp)}
 	ip := pkt.NetworkHeader().Slice()
-	if pkt.NetworkProtocolNumber == header.IPv6ProtocolNumber {
-		return ip[8:header.IPv6MinimumSize]
+	if pkt.NetworkProtocolNumber != header.IPv6ProtocolNumber {
+		f.addresses[0] = binary.NativeEndian.Uint64(ip[12:header.IPv4MinimumSize])
+		return f
 	}
-	return ip[12:header.IPv4MinimumSize]
+	ip = ip[8:header.IPv6MinimumSize]
+	for i := range f.addresses {
+		f.addresses[i] = binary.NativeEndian.Uint64(ip[8*i:])
+	}
+	return f
 }
 
 // drop forgets an acknowledgement that is no longer needed.

@@ -26,6 +26,13 @@ const (
 	// maxView is the largest piece that a received packet is kept in. Pieces
 	// come from pools of powers of two, so a large one wastes up to half.
 	maxView = 16 << 10 // bytes
+
+	// Under load, packets gather before the device is told of them: each
+	// notification is a trip to the hypervisor. A frame out of gatherDivisor
+	// that the receive loop's last round brought may wait, at most
+	// gatherLimit.
+	gatherDivisor = 4
+	gatherLimit   = 8
 )
 
 // link is a netstack link endpoint over a virtio network device.
@@ -49,7 +56,8 @@ type link struct {
 	addr       atomic.Pointer[tcpip.LinkAddress]
 
 	acks    ackHold               // guarded by dev.Tx
-	frames  bool                  // delivered since the last Idle; the receive loop's
+	gather  int                   // packets that may wait for a notification; guarded by dev.Tx
+	frames  int                   // delivered since the last Idle; the receive loop's
 	backlog []*stack.PacketBuffer // guarded by dev.Tx; references are ours
 	dropped atomic.Uint64         // packets that found the backlog full
 	badSum  atomic.Uint64         // frames dropped for a wrong checksum
@@ -86,8 +94,7 @@ func (l *link) Frame(h *net.Header, parts [][]byte, size int) {
 	if d == nil {
 		return
 	}
-	if !l.frames {
-		l.frames = true
+	if l.frames++; l.frames == 1 {
 		l.dev.Tx.Lock()
 		l.acks.active = true
 		l.dev.Tx.Unlock()
@@ -157,9 +164,19 @@ func (l *link) Idle() {
 	tx := l.dev.Tx
 	tx.Lock()
 	defer tx.Unlock()
-	l.acks.turn(l.frames, l.sendOrQueue)
-	l.frames = false
+	l.acks.turn(l.frames > 0, l.sendOrQueue)
+	l.gather = min(l.frames/gatherDivisor, gatherLimit)
+	l.frames = 0
 	tx.Kick()
+}
+
+// notify tells the device of what was committed, unless the receive loop will
+// do so soon: it has seen enough frames lately that more packets will follow,
+// and is sure to come round. The caller holds tx.
+func (l *link) notify() {
+	if tx := l.dev.Tx; !l.acks.active || tx.Unpublished() >= l.gather {
+		tx.Kick()
+	}
 }
 
 // sendOrQueue sends a packet that was kept back, and drops the reference. If
@@ -247,7 +264,7 @@ func (l *link) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) {
 			l.drain()
 		}
 	}
-	tx.Kick()
+	l.notify()
 	return pkts.Len(), nil
 }
 

@@ -119,6 +119,9 @@ func (t *Transmitter) Commit(h *Header) {
 // Kick lets the device see what was committed, and notifies it if it sleeps.
 func (t *Transmitter) Kick() { t.queue.Kick() }
 
+// Unpublished returns how many frames were committed since the last Kick.
+func (t *Transmitter) Unpublished() int { return t.queue.Unpublished() }
+
 // reap takes back the room of frames that were sent, and tells whether there
 // were any.
 func (t *Transmitter) reap() bool {
