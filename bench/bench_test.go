@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -89,5 +90,33 @@ func TestParseStorage(t *testing.T) {
 	want := []sample{{"disk: sequential read, MB/s", 292.9}, {"disk: append and fsync, /s", 59}}
 	if !slices.Equal(got, want) {
 		t.Errorf("parseStorage = %v, want %v", got, want)
+	}
+}
+
+// TestCallsSteppedClock runs the system-call program on a clock that moves in
+// steps. Samples shorter than a step would come out as nothing.
+func TestCallsSteppedClock(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes 4 s, which -short excludes")
+	}
+	program := filepath.Join(t.TempDir(), "syscalls")
+	out, err := exec.Command("gcc", "-static", "-O2", "-pthread", "-Wl,--wrap=clock_gettime", "-o", program, "guest/syscalls.c", "testdata/stepclock.c").CombinedOutput()
+	if err != nil {
+		t.Fatalf("gcc: %v\n%s", err, out)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out, err = exec.CommandContext(ctx, program).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	samples := parseCalls(string(out))
+	if len(samples) != 7 {
+		t.Errorf("%d samples, want 7:\n%s", len(samples), out)
+	}
+	for _, s := range samples {
+		if s.value <= 0 {
+			t.Errorf("%s: %v, want more than 0", s.name, s.value)
+		}
 	}
 }
