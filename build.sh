@@ -27,6 +27,11 @@ echo "build: kernels (the first time takes a minute or two)"
 guest kernel-hw_generic "-T=$kernel_text" ./kernel
 guest kernel-hw_virtio "-T=$kernel_text" ./kernel nommio,no9p
 guest kernel-microvm "-T=$kernel_text" ./kernel nopci,no9p,noiso9660
+if [ -n "${KILN_SYMBOLS:-}" ]; then # the same code, for debuggers and bench/profile
+	echo "build: build/kernel.debug, a kernel with symbols"
+	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 go build -trimpath -buildvcs=false \
+		-ldflags="-checklinkname=0 -funcalign=16 -T=$kernel_text" -o build/kernel.debug ./kernel
+fi
 echo "build: kiln"
 CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w" -o bin/kiln ./cmd/kiln
 # The other names of it, beside it and as a Rumprun tree has them.

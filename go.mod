@@ -5,13 +5,13 @@ go 1.26.3
 toolchain go1.26.8
 
 require (
+	github.com/BurntSushi/toml v1.6.0
 	github.com/erofs/go-erofs v0.3.1
+	github.com/google/pprof v0.0.0-20261105003125-4bf881d7fb0b
 	github.com/insomniacslk/dhcp v0.0.0-20260901064844-234b97448fae
 	golang.org/x/sys v0.47.0
 	gvisor.dev/gvisor v0.0.0-20260905035102-160fafc42237
 )
-
-require github.com/BurntSushi/toml v1.6.0 // indirect
 
 require (
 	github.com/google/go-containerregistry v0.22.1
