@@ -12,7 +12,7 @@ import (
 )
 
 func TestParseCalls(t *testing.T) {
-	got := parseCalls("Booting\r\ngetppid 0.421\r\npipe round trip 19.300\r\nsyscalls: ok\r\n")
+	got := parseCalls("Booting\r\ngetppid 0.421\r\npipe round trip 19.300\r\nsyscalls: ok\r\n[    5.760296] R10: 0 R12: 1\r\n")
 	want := []sample{{"getppid, µs", 0.421}, {"pipe round trip, µs", 19.3}}
 	if !slices.Equal(got, want) {
 		t.Errorf("parseCalls = %v, want %v", got, want)

@@ -31,13 +31,14 @@ func callTimes(s system) ([]sample, error) {
 	return parseCalls(out), nil
 }
 
-// parseCalls reads lines "NAME MICROSECONDS" and passes over the others.
+// parseCalls reads lines "NAME MICROSECONDS" and passes over the others, such as
+// those of Linux' that begin with a time in brackets.
 func parseCalls(out string) []sample {
 	var samples []sample
 	for line := range strings.Lines(out) {
 		line = strings.TrimSpace(line)
 		i := strings.LastIndexByte(line, ' ')
-		if i < 0 {
+		if i < 0 || line[0] == '[' {
 			continue
 		}
 		if v, err := strconv.ParseFloat(line[i+1:], 64); err == nil {
