@@ -21,7 +21,7 @@ func (v variant) command(ctx context.Context, p program, mb int) *exec.Cmd {
 // the comparison uses the fastest.
 func compareMachines(ctx context.Context, l linuxSystem, rounds int) error {
 	for _, machine := range []string{"microvm,acpi=off", "microvm", "pc", "q35"} {
-		for _, image := range []string{l.kernel.vmlinux, l.kernel.bzImage} {
+		for _, image := range []string{l.kernel.Vmlinux, l.kernel.BzImage} {
 			var times []float64
 			failed := 0
 			for range rounds {
@@ -42,7 +42,7 @@ func compareMachines(ctx context.Context, l linuxSystem, rounds int) error {
 }
 
 func entry(image string, l linuxSystem) string {
-	if image == l.kernel.vmlinux {
+	if image == l.kernel.Vmlinux {
 		return "PVH"
 	}
 	return "bzImage"

@@ -19,6 +19,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+
+	"kiln/test/linuxguest"
 )
 
 type options struct {
@@ -75,13 +77,13 @@ func run(o options) (err error) {
 	if err := makeDisk(ctx, o.cache); err != nil {
 		return err
 	}
-	kernel, err := fetchKernel(ctx, filepath.Join(o.cache, "linux"))
+	kernel, err := linuxguest.Fetch(ctx, filepath.Join(o.cache, "linux"))
 	if err != nil {
 		return err
 	}
 	linux := linuxSystem{kernel: kernel, dir: o.cache, accel: o.accel, net: net}
 	kiln := kilnSystem{kiln: o.kiln, dir: o.cache, accel: o.accel, net: net}
-	r := &report{Rounds: o.rounds, Accel: o.accel.qemu, Guest: "Linux " + kernel.version}
+	r := &report{Rounds: o.rounds, Accel: o.accel.qemu, Guest: "Linux " + kernel.Version}
 	r.describe()
 
 	var contestants []contestant

@@ -21,10 +21,6 @@ const (
 	randSize  = 192 << 20
 )
 
-// diskModules make virtio-blk work over PCI; ext4 is in the kernel. They come
-// after netModules.
-var diskModules = []string{"drivers/block/virtio_blk.ko"}
-
 // redisAppendArgs make Redis keep an append-only file on the disk.
 var redisAppendArgs = []string{"--dir", diskMount, "--save", "", "--appendonly", "yes", "--appendfsync", "everysec",
 	"--protected-mode", "no", "--bind", "0.0.0.0"}
@@ -71,24 +67,6 @@ func freshDisk(ctx context.Context, dir string) error {
 }
 
 func diskImage(dir string) string { return filepath.Join(dir, "disk.img") }
-
-// diskFlags are QEMU's for the Linux guest's disk: what kiln run gives it.
-func diskFlags(dir string) []string {
-	return []string{
-		"-blockdev", fmt.Sprintf(`{"driver":"raw","node-name":"disk0","file":{"driver":"file","filename":%q,"discard":"unmap"},"discard":"unmap"}`, diskImage(dir)),
-		"-device", "virtio-blk-pci,disable-legacy=on,drive=disk0,write-cache=on",
-	}
-}
-
-// diskInit returns process 1 of a Linux guest with the disk mounted.
-func diskInit(net bool, command string) string {
-	s := "#!/bin/busybox sh\nbb=/bin/busybox\n$bb mount -t proc proc /proc\n$bb mount -t devtmpfs dev /dev\n" +
-		"for m in /modules/*.ko; do $bb insmod $m || echo \"insmod $m failed\"; done\n"
-	if net {
-		s += "$bb ip link set lo up\n$bb ip addr add " + guestAddr + "/24 dev eth0\n$bb ip link set eth0 up\n"
-	}
-	return s + "$bb mkdir -p " + diskMount + "\n$bb mount -t ext4 /dev/vda " + diskMount + " || echo mount failed\nexec " + command + "\n"
-}
 
 // storageRates measures a file system.
 func storageRates(s system) ([]sample, error) {

@@ -7,7 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
+
+	"kiln/test/linuxguest"
 )
 
 // A program is what both systems run, in the same three ways.
@@ -93,53 +94,49 @@ func (k kilnSystem) size(p program) (int64, error) { return fileSize(k.image(p))
 
 // linuxSystem boots Debian's kernel with an initramfs that holds one program.
 type linuxSystem struct {
-	kernel linuxKernel
+	kernel linuxguest.Kernel
 	dir    string // where the archives are
 	accel  accelerator
 	net    *network
 }
 
-// redisInit is process 1 of the Redis guest.
-const redisInit = `#!/bin/busybox sh
-bb=/bin/busybox
-$bb mount -t proc proc /proc
-$bb mount -t devtmpfs dev /dev
-for m in /modules/*.ko; do $bb insmod $m || echo "insmod $m failed"; done
-$bb ip link set lo up
-$bb ip addr add ` + guestAddr + `/24 dev eth0
-$bb ip link set eth0 up
-exec /usr/bin/redis-server --save '' --appendonly no --protected-mode no --bind 0.0.0.0
-`
-
 // prepare makes an initramfs for each program.
 func (l linuxSystem) prepare(ctx context.Context, programs map[program]string) error {
 	for p, path := range programs {
-		fs := initramfs{files: map[string]string{}, text: map[string]string{}}
-		guest := "/" + string(p)
-		switch p {
-		case redis:
-			guest = "/usr/bin/redis-server"
-			fs.text["init"] = redisInit
-		case redisAppend:
-			guest = "/usr/bin/redis-server"
-			fs.text["init"] = diskInit(true, guest+" "+strings.ReplaceAll(strings.Join(redisAppendArgs, " "), "--save ", "--save ''"))
-		case storage:
-			fs.text["init"] = diskInit(false, guest+" "+diskMount)
-		}
+		var fs linuxguest.Initramfs
 		if p.networked() || p.disked() {
-			fs.files["/bin/busybox"] = "/usr/bin/busybox"
-			for i, m := range append(netModules[:len(netModules):len(netModules)], diskModules...) {
-				fs.files[fmt.Sprintf("/modules/%02d-%s", i, filepath.Base(m))] = filepath.Join(l.kernel.modules, m)
-			}
+			fs.AddInit(l.kernel, linuxInit(p))
 		}
-		if err := fs.addProgram(ctx, guest, path); err != nil {
-			return err
-		}
-		if err := fs.write(ctx, l.initramfs(p)); err != nil {
+		fs.AddProgram(ctx, linuxPath(p), path)
+		if err := fs.Write(ctx, l.initramfs(p)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// linuxPath returns where p is in its initramfs.
+func linuxPath(p program) string {
+	if p.networked() {
+		return "/usr/bin/redis-server"
+	}
+	return "/" + string(p)
+}
+
+// linuxInit returns what process 1 does before it becomes p.
+func linuxInit(p program) string {
+	var script string
+	if p.networked() {
+		script += "$bb ip link set lo up\n$bb ip addr add " + guestAddr + "/24 dev eth0\n$bb ip link set eth0 up\n"
+	}
+	if p.disked() {
+		script += "$bb mkdir -p " + diskMount + "\n$bb mount -t ext4 /dev/vda " + diskMount + " || echo mount failed\n"
+	}
+	script += "exec " + linuxPath(p)
+	for _, arg := range map[program][]string{redis: redisArgs, redisAppend: redisAppendArgs, storage: {diskMount}}[p] {
+		script += " '" + arg + "'"
+	}
+	return script + "\n"
 }
 
 func (l linuxSystem) initramfs(p program) string { return filepath.Join(l.dir, string(p)+".cpio.gz") }
@@ -150,12 +147,9 @@ func (l linuxSystem) initramfs(p program) string { return filepath.Join(l.dir, s
 // without ACPI, so the network needs a PCI machine.
 func (l linuxSystem) command(ctx context.Context, p program, mb int) *exec.Cmd {
 	if !p.networked() && !p.disked() {
-		return exec.CommandContext(ctx, "qemu-system-x86_64", l.flags("microvm,acpi=off", l.kernel.vmlinux, p, mb)...)
+		return exec.CommandContext(ctx, "qemu-system-x86_64", l.flags("microvm,acpi=off", l.kernel.Vmlinux, p, mb)...)
 	}
-	argv := append([]string{"qemu-system-x86_64"}, l.flags("q35", l.kernel.vmlinux, p, mb)...)
-	if p.disked() {
-		argv = append(argv, diskFlags(l.dir)...)
-	}
+	argv := append([]string{"qemu-system-x86_64"}, l.flags("q35", l.kernel.Vmlinux, p, mb)...)
 	if !p.networked() {
 		return exec.CommandContext(ctx, argv[0], argv[1:]...)
 	}
@@ -164,23 +158,20 @@ func (l linuxSystem) command(ctx context.Context, p program, mb int) *exec.Cmd {
 }
 
 // flags are QEMU's, the same as kiln run's where that matters: CPU model,
-// memory, one CPU.
+// memory, one CPU, the disk.
 func (l linuxSystem) flags(machine, kernel string, p program, mb int) []string {
-	init := "/" + string(p)
+	m := linuxguest.Machine{Type: machine, Accel: l.accel.qemu, Kernel: kernel, Initramfs: l.initramfs(p), Init: linuxPath(p), Memory: mb}
 	if p.networked() || p.disked() {
-		init = "/init"
+		m.Init = "/init"
 	}
-	return []string{
-		"-M", machine, "-accel", l.accel.qemu, "-cpu", "max", "-smp", "1", "-m", strconv.Itoa(mb),
-		"-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot",
-		"-kernel", kernel, "-initrd", l.initramfs(p),
-		// A panic, which the end of init is, ends QEMU at once.
-		"-append", "console=ttyS0 quiet panic=-1 reboot=t rdinit=" + init,
+	if p.disked() {
+		m.Disks = []string{diskImage(l.dir)}
 	}
+	return m.Flags()
 }
 
 func (l linuxSystem) size(p program) (int64, error) {
-	kernel, err := fileSize(l.kernel.bzImage)
+	kernel, err := fileSize(l.kernel.BzImage)
 	if err != nil {
 		return 0, err
 	}

@@ -1,4 +1,4 @@
-package main
+package linuxguest
 
 import (
 	"bytes"
@@ -9,39 +9,42 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 )
 
-// An initramfs is the Linux guest's only file system: files by their guest
-// path.
-type initramfs struct {
+// An Initramfs is the file system that Linux starts with. The zero value is an
+// empty one.
+type Initramfs struct {
 	files map[string]string // guest path → host path
-	text  map[string]string // guest path → contents, executable
+	text  map[string]string // guest path → contents; executable
 }
 
-// addProgram adds a program as guest path, with its interpreter and shared
-// libraries where the linker looks for them.
-func (fs *initramfs) addProgram(ctx context.Context, guest, host string) error {
+func (fs *Initramfs) add(guest, host string) {
 	if fs.files == nil {
 		fs.files = map[string]string{}
 	}
 	fs.files[guest] = host
+}
+
+// AddProgram adds a program as guest path, with its interpreter and shared
+// libraries where the linker looks for them.
+func (fs *Initramfs) AddProgram(ctx context.Context, guest, host string) {
+	fs.add(guest, host)
 	out, err := exec.CommandContext(ctx, "ldd", host).Output()
 	if err != nil {
-		return nil // ldd fails on a static program
+		return // ldd fails on a static program
 	}
 	for line := range strings.Lines(string(out)) {
 		for field := range strings.FieldsSeq(line) {
 			if field[0] == '/' {
-				fs.files[field] = field
+				fs.add(field, field)
 			}
 		}
 	}
-	return nil
 }
 
-// write makes the archive, compressed like a distribution's.
-func (fs *initramfs) write(ctx context.Context, out string) error {
+// Write makes the archive, compressed like a distribution's. The kernel brings
+// /dev/console itself.
+func (fs *Initramfs) Write(ctx context.Context, out string) error {
 	root, err := os.MkdirTemp("", "kiln-initramfs-")
 	if err != nil {
 		return err
@@ -61,10 +64,6 @@ func (fs *initramfs) write(ctx context.Context, out string) error {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			return err
 		}
-	}
-	// The kernel opens /dev/console (character device 5, 1) for init.
-	if err := syscall.Mknod(filepath.Join(root, "dev/console"), syscall.S_IFCHR|0o600, 5<<8|1); err != nil {
-		return fmt.Errorf("making dev/console (needs root): %w", err)
 	}
 	return archive(ctx, root, out)
 }

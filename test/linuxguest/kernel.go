@@ -1,4 +1,9 @@
-package main
+// Package linuxguest boots Debian's kernel for virtual machines in QEMU, with
+// an initramfs that holds what is to run: Linux to compare Kiln with (bench),
+// or to exchange disks with (test/interop).
+//
+// The kernel's package is downloaded by apt and unpacked, never installed.
+package linuxguest
 
 import (
 	"bytes"
@@ -12,79 +17,66 @@ import (
 	"strings"
 )
 
-// kernelPackage is Debian's kernel for virtual machines. It is unpacked, never
-// installed.
+// kernelPackage depends on the current one.
 const kernelPackage = "linux-image-cloud-amd64"
 
-// netModules make virtio-net work over PCI, in loading order.
-var netModules = []string{
-	"drivers/virtio/virtio_ring.ko",
-	"drivers/virtio/virtio.ko",
-	"drivers/virtio/virtio_pci_legacy_dev.ko",
-	"drivers/virtio/virtio_pci_modern_dev.ko",
-	"drivers/virtio/virtio_pci.ko",
-	"net/core/failover.ko",
-	"drivers/net/net_failover.ko",
-	"drivers/net/virtio_net.ko",
+// A Kernel is an unpacked kernel package.
+type Kernel struct {
+	Version string // "6.1.0-56-cloud-amd64"
+	BzImage string // as the package has it
+	Vmlinux string // unpacked, with a PVH entry: boots faster
+	Modules string // folder kernel/ of its modules
 }
 
-// A linuxKernel is an unpacked kernel package.
-type linuxKernel struct {
-	version string // "6.1.0-56-cloud-amd64"
-	bzImage string // as the package has it
-	vmlinux string // unpacked, with a PVH entry: boots faster
-	modules string // folder kernel/ of its modules
-}
-
-// fetchKernel downloads and unpacks the current kernel package into dir, or
+// Fetch downloads and unpacks the current kernel package into dir, or
 // uses what is there.
-func fetchKernel(ctx context.Context, dir string) (linuxKernel, error) {
+func Fetch(ctx context.Context, dir string) (Kernel, error) {
 	if k, err := findKernel(dir); err == nil {
 		return k, nil
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return linuxKernel{}, err
+		return Kernel{}, err
 	}
 	name, err := realKernelPackage(ctx)
 	if err != nil {
-		return linuxKernel{}, err
+		return Kernel{}, err
 	}
 	get := exec.CommandContext(ctx, "apt-get", "download", name)
 	get.Dir = dir
 	if out, err := get.CombinedOutput(); err != nil {
-		return linuxKernel{}, fmt.Errorf("apt-get download %s: %w\n%s", name, err, out)
+		return Kernel{}, fmt.Errorf("apt-get download %s: %w\n%s", name, err, out)
 	}
 	debs, err := filepath.Glob(filepath.Join(dir, name+"_*.deb"))
 	if err != nil || len(debs) == 0 {
-		return linuxKernel{}, fmt.Errorf("apt-get download %s left no file in %s", name, dir)
+		return Kernel{}, fmt.Errorf("apt-get download %s left no file in %s", name, dir)
 	}
 	if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", debs[0], dir).CombinedOutput(); err != nil {
-		return linuxKernel{}, fmt.Errorf("dpkg-deb -x %s: %w\n%s", debs[0], err, out)
+		return Kernel{}, fmt.Errorf("dpkg-deb -x %s: %w\n%s", debs[0], err, out)
 	}
 	boot, err := filepath.Glob(filepath.Join(dir, "boot", "vmlinuz-*"))
 	if err != nil || len(boot) != 1 {
-		return linuxKernel{}, fmt.Errorf("%s has no kernel in boot", name)
+		return Kernel{}, fmt.Errorf("%s has no kernel in boot", name)
 	}
 	if err := extractVmlinux(ctx, boot[0], filepath.Join(dir, "vmlinux")); err != nil {
-		return linuxKernel{}, err
+		return Kernel{}, err
 	}
 	return findKernel(dir)
 }
 
 // findKernel describes the kernel that was unpacked into dir before.
-func findKernel(dir string) (linuxKernel, error) {
+func findKernel(dir string) (Kernel, error) {
 	boot, err := filepath.Glob(filepath.Join(dir, "boot", "vmlinuz-*"))
 	if err != nil || len(boot) != 1 {
-		return linuxKernel{}, fmt.Errorf("no kernel in %s", dir)
+		return Kernel{}, fmt.Errorf("no kernel in %s", dir)
 	}
 	version := strings.TrimPrefix(filepath.Base(boot[0]), "vmlinuz-")
-	k := linuxKernel{
-		version: version,
-		bzImage: boot[0],
-		vmlinux: filepath.Join(dir, "vmlinux"),
-		modules: filepath.Join(dir, "lib/modules", version, "kernel"),
+	k := Kernel{
+		Version: version,
+		BzImage: boot[0],
+		Vmlinux: filepath.Join(dir, "vmlinux"),
+		Modules: filepath.Join(dir, "lib/modules", version, "kernel"),
 	}
-	_, err = os.Stat(k.vmlinux)
+	_, err = os.Stat(k.Vmlinux)
 	return k, err
 }
 
@@ -147,5 +139,9 @@ func extractVmlinux(ctx context.Context, bzImage, out string) error {
 	if !bytes.HasPrefix(elf, []byte("\x7fELF")) {
 		return fmt.Errorf("%s did not unpack the kernel in %s: %v", argv[0], bzImage, err)
 	}
-	return os.WriteFile(out, elf, 0o644)
+	// Its being there means that all is (findKernel).
+	if err := os.WriteFile(out+".new", elf, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(out+".new", out)
 }
