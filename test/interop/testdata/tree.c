@@ -60,6 +60,13 @@ static void fill(unsigned char *b, size_t n, uint32_t seed)
 	}
 }
 
+static void stamp(int fd, time_t when)
+{
+	struct timespec times[2] = {{when, 0}, {when, 123000000}};
+	if (futimens(fd, times) < 0)
+		fail("times");
+}
+
 static void directory(const char *name)
 {
 	snprintf(path, sizeof path, "%s", name);
@@ -79,9 +86,7 @@ static void put(uint32_t seed)
 		int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL, 0600);
 		if (fd < 0 || write(fd, want, size) != (ssize_t)size || fchmod(fd, 0640) < 0)
 			fail("write");
-		struct timespec times[2] = {{when, 0}, {when, 123000000}};
-		if (futimens(fd, times) < 0)
-			fail("times");
+		stamp(fd, when);
 		close(fd);
 		if (seed % 5 == 0) { /* rename over another */
 			fd = open(path, O_WRONLY | O_CREAT, 0644);
@@ -262,6 +267,8 @@ static void sparse(void)
 				break;
 			}
 	}
+	if (writing)
+		stamp(fd, 1000000001);
 	struct stat st;
 	if (fstat(fd, &st) < 0 || st.st_size != THREE_GB)
 		differs("size");
@@ -291,6 +298,8 @@ static void big(void)
 			break;
 		}
 	}
+	if (writing)
+		stamp(fd, 1000000002);
 	if (close(fd) < 0)
 		fail("close");
 }
