@@ -32,8 +32,11 @@ func Load() (sentry.Config, error) {
 	if err != nil {
 		return sentry.Config{}, err
 	}
-	if err := json.Unmarshal(b, &m); err != nil {
-		return sentry.Config{}, fmt.Errorf("manifest: %w", err)
+	if !image.DecodePlain(b, &m) {
+		m = image.Manifest{}
+		if err := json.Unmarshal(b, &m); err != nil {
+			return sentry.Config{}, fmt.Errorf("manifest: %w", err)
+		}
 	}
 	if b, err = machine.RunConfig(); err != nil {
 		return sentry.Config{}, err
@@ -49,6 +52,10 @@ func Load() (sentry.Config, error) {
 // readRunConfig reads the run configuration: Kiln's own, or Rumprun's, with
 // which an image can be started without kiln run.
 func readRunConfig(b []byte, m *image.Manifest) (r image.RunConfig, err error) {
+	if image.DecodePlain(b, &r) {
+		return r, nil
+	}
+	r = image.RunConfig{}
 	if rumpconfig.Is(b) {
 		c, err := rumpconfig.Parse(b)
 		if err != nil {

@@ -60,6 +60,9 @@ func TestReadRunConfig(t *testing.T) {
 		{`{"args":["x"],"env":["A=b"],"stdin":true}`, image.RunConfig{Args: []string{"x"}, Env: []string{"A=b"}, Stdin: true}},
 		{`{"rc":[{"bin":"q","args":["x"]}],"env":{"A":"b"},"hostname":"h"}`, image.RunConfig{
 			Commands: []image.Command{{Program: "/bin/q", Args: []string{"q", "x"}}}, Env: []string{"A=b"}, Hostname: "h"}},
+		// Not as plain as DecodePlain has it.
+		{`{"args":["a\tb"],"cwd":"/\u0061","unknown":1}`, image.RunConfig{Args: []string{"a	b"}, Cwd: "/a"}},
+		{`{"rows":9,"hostname":"ö"}`, image.RunConfig{Rows: 9, Hostname: "ö"}},
 	} {
 		if got, err := readRunConfig([]byte(tt.in), m); err != nil || !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("readRunConfig(%s) = %+v, %v, want %+v", tt.in, got, err, tt.want)
