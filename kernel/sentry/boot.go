@@ -31,13 +31,15 @@ type Sentry struct {
 	mounts   *mounter
 	mns      *vfs.MountNamespace
 	networks *networks
-	clock    machine.ClockInfo
-	memory   *memoryKiller
-	storage  *storage
-	started  bool                // tasks run
-	idle     *kernel.ThreadGroup // process 1 if it is none of the programs: it never runs
-	console  console
-	running  processes // the programs, while they run
+	// nameServers is what was last written to resolv.conf.
+	nameServers string
+	clock       machine.ClockInfo
+	memory      *memoryKiller
+	storage     *storage
+	started     bool                // tasks run
+	idle        *kernel.ThreadGroup // process 1 if it is none of the programs: it never runs
+	console     console
+	running     processes // the programs, while they run
 }
 
 // Boot brings the Sentry up as far as a mounted root file system. It takes
@@ -154,7 +156,8 @@ func (s *Sentry) mountHost() error {
 	return nil
 }
 
-// mountFilesystems mounts the root and what belongs under it.
+// mountFilesystems says which file systems there are, and mounts those that the
+// program finds.
 func (s *Sentry) mountFilesystems() error {
 	if err := registerFilesystems(s.kernel.VFS()); err != nil {
 		return err
@@ -164,34 +167,60 @@ func (s *Sentry) mountFilesystems() error {
 			return err
 		}
 	}
+	return s.mount()
+}
+
+// mount mounts the root and what belongs under it.
+func (s *Sentry) mount() error {
 	s.mounts = &mounter{
 		ctx:   s.kernel.SupervisorContext(),
 		vfs:   s.kernel.VFS(),
 		creds: auth.NewRootCredentials(s.creds.UserNamespace),
 	}
 	var err error
-	if s.mns, err = s.mounts.mountRoot(int(s.config.RootFS.Fd()), s.kernel); err != nil {
+	early := false
+	s.mns, err = s.mounts.mountRoot(int(s.config.RootFS.Fd()), s.kernel, func(image, writes *mounter) error {
+		early, err = s.prepareRoot(image, writes)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if err := s.mounts.mountAll(); err != nil {
 		return err
 	}
-	if err := s.mountStorage(); err != nil {
+	if err := s.mountStorage(); err != nil || early {
 		return err
 	}
-	return s.writeEtc()
+	return s.writeEtc(s.mounts, s.mounts)
 }
 
-// writeEtc writes the files of /etc that say who and where this machine is.
-func (s *Sentry) writeEtc() error {
+// prepareRoot fills the root's writable layer. It reports whether that was
+// possible with /etc, which it is not if that is a link.
+func (s *Sentry) prepareRoot(image, writes *mounter) (etc bool, err error) {
+	if _, err := writes.copyDirectory("/", image); err != nil {
+		return false, err
+	}
+	copied, err := writes.copyDirectory("/etc", image)
+	if err != nil || !copied && image.exists("/etc") {
+		return false, err
+	}
+	return true, s.writeEtc(image, writes)
+}
+
+// writeEtc writes the files of /etc that say who and where this machine is,
+// hosts only if the image has none.
+func (s *Sentry) writeEtc(image, writes *mounter) error {
 	name := s.hostname()
-	if err := s.mounts.writeFile("/etc/hostname", name+"\n"); err != nil {
+	if err := writes.writeFile("/etc/hostname", name+"\n"); err != nil {
 		return err
 	}
-	if s.mounts.exists("/etc/hosts") {
-		return nil
+	if !image.exists("/etc/hosts") {
+		if err := writes.writeFile("/etc/hosts", "127.0.0.1\tlocalhost "+name+"\n::1\tlocalhost ip6-localhost ip6-loopback\n"); err != nil {
+			return err
+		}
 	}
-	return s.mounts.writeFile("/etc/hosts", "127.0.0.1\tlocalhost "+name+"\n::1\tlocalhost ip6-localhost ip6-loopback\n")
+	return s.writeResolv(writes)
 }
 
 func (s *Sentry) hostname() string {

@@ -2,6 +2,7 @@ package sentry
 
 import (
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -14,13 +15,19 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
 
 	"kiln/kernel/machine"
+	"kiln/kernel/sentry/network"
 	"kiln/kernel/sentry/platform"
+	"kiln/kernel/virtio/net"
+	"kiln/kernel/virtio/virtiotest"
 )
 
 // The Sentry keeps process-wide state, so the tests share one. Nothing runs
 // in ring 3 here: that needs the machine.
 var testSentry = sync.OnceValues(func() (*Sentry, error) {
-	image, err := writeImage()
+	image, err := writeImage(map[string]string{
+		"/run/here":        "from the image",
+		"/etc/resolv.conf": "nameserver 192.0.2.1",
+	}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -41,8 +48,9 @@ var testSentry = sync.OnceValues(func() (*Sentry, error) {
 	return s, s.mountFilesystems()
 })
 
-// writeImage writes a small root file system.
-func writeImage() (*os.File, error) {
+// writeImage writes a small root file system with files, each in a directory of
+// its own, and links.
+func writeImage(files, links map[string]string) (*os.File, error) {
 	dir, err := os.MkdirTemp("", "kiln")
 	if err != nil {
 		return nil, err
@@ -53,11 +61,8 @@ func writeImage() (*os.File, error) {
 		return nil, err
 	}
 	w := erofs.Create(f)
-	for name, content := range map[string]string{
-		"/run/here":        "from the image",
-		"/etc/resolv.conf": "nameserver 192.0.2.1",
-	} {
-		if err := w.Mkdir(filepath.Dir(name), 0755); err != nil {
+	for name, content := range files {
+		if err := w.Mkdir(filepath.Dir(name), 0710); err != nil {
 			return nil, err
 		}
 		e, err := w.Create(name)
@@ -68,6 +73,11 @@ func writeImage() (*os.File, error) {
 			return nil, err
 		}
 		if err := e.Close(); err != nil {
+			return nil, err
+		}
+	}
+	for name, to := range links {
+		if err := w.Symlink(to, name); err != nil {
 			return nil, err
 		}
 	}
@@ -93,6 +103,9 @@ func readGuestFile(t *testing.T, s *Sentry, path string) string {
 	return string(b[:n])
 }
 
+// ownHosts is /etc/hosts of an image that brings none.
+const ownHosts = "127.0.0.1\tlocalhost oven\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+
 func TestRootFilesystem(t *testing.T) {
 	s, err := testSentry()
 	if err != nil {
@@ -102,7 +115,7 @@ func TestRootFilesystem(t *testing.T) {
 		"/run/here":        "from the image", // a directory with files is not mounted over
 		"/etc/resolv.conf": "nameserver 192.0.2.1",
 		"/etc/hostname":    "oven\n",
-		"/etc/hosts":       "127.0.0.1\tlocalhost oven\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+		"/etc/hosts":       ownHosts,
 	} {
 		if got := readGuestFile(t, s, path); got != want {
 			t.Errorf("%s = %q, want %q", path, got, want)
@@ -112,6 +125,54 @@ func TestRootFilesystem(t *testing.T) {
 		if got, want := s.mounts.exists(path), path != "/proc/1" && path != "/dev/fd"; got != want {
 			t.Errorf("exists(%s) = %v, want %v", path, got, want)
 		}
+	}
+}
+
+// TestEtc: the files that a boot writes to /etc leave the directory and what
+// else is in it as they are in the image, whatever /etc is.
+func TestEtc(t *testing.T) {
+	s, err := testSentry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name         string
+		files, links map[string]string
+		hosts        string
+	}{
+		{"directory", map[string]string{"/etc/hosts": "mine"}, nil, "mine"},
+		{"link", map[string]string{"/real/hosts": "mine"}, map[string]string{"/etc": "/real"}, "mine"},
+		{"linked file", map[string]string{"/etc/other": "mine"}, map[string]string{"/etc/hosts": "other"}, "mine"},
+		{"broken link", map[string]string{"/etc/other": ""}, map[string]string{"/etc/hosts": "/run/nothing"}, ownHosts},
+		{"nothing", map[string]string{"/bin/other": ""}, nil, ownHosts},
+	} {
+		image, err := writeImage(tt.files, tt.links)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &Sentry{
+			config: Config{Hostname: "oven", RootFS: image}, kernel: s.kernel, creds: s.creds, networks: s.networks,
+		}
+		if err := s.mount(); err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		if got := readGuestFile(t, s, "/etc/hostname"); got != "oven\n" {
+			t.Errorf("%s: /etc/hostname = %q", tt.name, got)
+		}
+		if got := readGuestFile(t, s, "/etc/hosts"); got != tt.hosts {
+			t.Errorf("%s: /etc/hosts = %q, want %q", tt.name, got, tt.hosts)
+		}
+		m := s.mounts
+		stat, err := m.vfs.StatAt(m.ctx, m.creds, m.at("/etc"), &vfs.StatOptions{Mask: linux.STATX_MODE})
+		want := uint16(linux.S_IFDIR | 0710)
+		if tt.name == "nothing" {
+			want = linux.S_IFDIR | 0755
+		}
+		if err != nil || stat.Mode != want {
+			t.Errorf("%s: mode of /etc = %#o, %v, want %#o", tt.name, stat.Mode, err, want)
+		}
+		s.mns.DecRef(m.ctx)
 	}
 }
 
@@ -195,10 +256,56 @@ func TestResolvConf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.writeResolv(); err != nil {
+	if err := s.writeResolv(s.mounts); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := readGuestFile(t, s, "/etc/resolv.conf"), "nameserver 192.0.2.1"; got != want {
 		t.Errorf("without a name server /etc/resolv.conf = %q, want the image's %q", got, want)
+	}
+}
+
+// TestResolvOnce: a boot writes resolv.conf once, not again over what the
+// program made of it.
+func TestResolvOnce(t *testing.T) {
+	shared, err := testSentry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := network.New(network.Options{ID: 99})
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := virtiotest.NewPort(net.Wanted, [6]byte{2, 0, 0, 0, 0, 1}, 1500)
+	defer port.IRQ.Close()
+	dev, err := net.Open(port, port.Mem, net.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := root.Attach(dev, network.Interface{Name: "eth0", DNS: []netip.Addr{netip.MustParseAddr("192.0.2.53")}}); err != nil {
+		t.Fatal(err)
+	}
+	image, err := writeImage(map[string]string{"/etc/resolv.conf": "from the image"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Sentry{
+		config: Config{RootFS: image}, kernel: shared.kernel, creds: shared.creds, networks: &networks{root: root},
+	}
+	if err := s.mount(); err != nil {
+		t.Fatal(err)
+	}
+	defer s.mns.DecRef(s.mounts.ctx)
+	const path = "/etc/resolv.conf"
+	if got, want := readGuestFile(t, s, path), "nameserver 192.0.2.53\n"; got != want {
+		t.Errorf("%s = %q, want %q", path, got, want)
+	}
+	if err := s.mounts.writeFile(path, "from the program"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.writeResolv(s.mounts); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := readGuestFile(t, s, path), "from the program"; got != want {
+		t.Errorf("%s = %q, want %q: no name server has changed", path, got, want)
 	}
 }

@@ -66,11 +66,13 @@ type mounter struct {
 	vfs   *vfs.VirtualFilesystem
 	creds *auth.Credentials
 	root  vfs.VirtualDentry // of the namespace, once there is one
+	image vfs.VirtualDentry // the image's root, which root holds
 }
 
 // mountRoot makes the mount namespace: the image, read in place, under a
-// tmpfs that takes what is written. imageFD passes to the file system.
-func (m *mounter) mountRoot(imageFD int, nsfs vfs.NamespaceInodeGetter) (*vfs.MountNamespace, error) {
+// tmpfs that takes what is written. imageFD passes to the file system. Before
+// the two are one, prepare may write to the tmpfs: that takes less time.
+func (m *mounter) mountRoot(imageFD int, nsfs vfs.NamespaceInodeGetter, prepare func(image, writes *mounter) error) (*vfs.MountNamespace, error) {
 	lower, err := m.vfs.MountDisconnected(m.ctx, m.creds, "image", erofs.Name, &vfs.MountOptions{
 		ReadOnly: true,
 		GetFilesystemOptions: vfs.GetFilesystemOptions{
@@ -91,8 +93,9 @@ func (m *mounter) mountRoot(imageFD int, nsfs vfs.NamespaceInodeGetter) (*vfs.Mo
 	defer upper.DecRef(m.ctx)
 	lowerRoot := vfs.MakeVirtualDentry(lower, lower.Root())
 	upperRoot := vfs.MakeVirtualDentry(upper, upper.Root())
-	if err := m.copyOwner(upperRoot, lowerRoot); err != nil {
-		return nil, fmt.Errorf("root directory: %w", err)
+	m.image = lowerRoot
+	if err := prepare(m.in(lowerRoot), m.in(upperRoot)); err != nil {
+		return nil, err
 	}
 	mns, err := m.vfs.NewMountNamespace(m.ctx, m.creds, "root", overlay.Name, &vfs.MountOptions{
 		GetFilesystemOptions: vfs.GetFilesystemOptions{
@@ -132,21 +135,40 @@ func (c *namespaceContext) Value(key any) any {
 	}
 }
 
-// copyOwner gives directory to the owner and mode of from.
-func (m *mounter) copyOwner(to, from vfs.VirtualDentry) error {
+// in returns a mounter whose paths begin at root.
+func (m *mounter) in(root vfs.VirtualDentry) *mounter {
+	in := *m
+	in.root = root
+	return &in
+}
+
+// copyDirectory makes directory p, unless it is the root, and gives it the
+// owner and mode that it has in from. It reports whether it is one there.
+func (m *mounter) copyDirectory(p string, from *mounter) (bool, error) {
 	const mask = linux.STATX_UID | linux.STATX_GID | linux.STATX_MODE
-	stat, err := m.vfs.StatAt(m.ctx, m.creds, &vfs.PathOperation{Root: from, Start: from}, &vfs.StatOptions{Mask: mask})
-	if err != nil {
-		return err
+	op := from.at(p)
+	op.FollowFinalSymlink = false
+	stat, err := m.vfs.StatAt(m.ctx, m.creds, op, &vfs.StatOptions{Mask: mask})
+	if isNotExist(err) || err == nil && stat.Mode&linux.S_IFMT != linux.S_IFDIR {
+		return false, nil
 	}
-	stat.Mask &= mask
-	return m.vfs.SetStatAt(m.ctx, m.creds, &vfs.PathOperation{Root: to, Start: to}, &vfs.SetStatOptions{Stat: stat})
+	if err == nil {
+		err = m.mkdirAll(p)
+	}
+	if err == nil {
+		stat.Mask &= mask
+		err = m.vfs.SetStatAt(m.ctx, m.creds, m.at(p), &vfs.SetStatOptions{Stat: stat})
+	}
+	if err != nil {
+		return false, fmt.Errorf("directory %s: %w", p, err)
+	}
+	return true, nil
 }
 
 // mountAll mounts what is in mounts.
 func (m *mounter) mountAll() error {
 	for _, mt := range mounts {
-		if mt.emptyOnly && !m.empty(mt.path) {
+		if mt.emptyOnly && !m.in(m.image).empty(mt.path) {
 			continue
 		}
 		if err := m.mkdirAll(mt.path); err != nil {

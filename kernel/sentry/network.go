@@ -4,13 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/sentry/arch"
 	"gvisor.dev/gvisor/pkg/sentry/inet"
+	"gvisor.dev/gvisor/pkg/sentry/kernel"
 	"gvisor.dev/gvisor/pkg/sentry/kernel/auth"
 	_ "gvisor.dev/gvisor/pkg/sentry/socket/netlink"       // AF_NETLINK
 	_ "gvisor.dev/gvisor/pkg/sentry/socket/netlink/route" // NETLINK_ROUTE
 	_ "gvisor.dev/gvisor/pkg/sentry/socket/unix"          // AF_UNIX
+	"gvisor.dev/gvisor/pkg/sentry/syscalls/linux"         // the system call table
 	"gvisor.dev/gvisor/pkg/sentry/uniqueid"
 	"gvisor.dev/gvisor/pkg/tcpip"
 
@@ -44,6 +49,7 @@ func newNetworks(clock tcpip.Clock, ids uniqueid.Provider, memory uint64) (*netw
 		ID:       ids.UniqueID(),
 		Memory:   memory,
 		OnResolv: n.resolvChanged,
+		Hold:     true,
 	})
 	return n, err
 }
@@ -60,6 +66,31 @@ func (n *networks) CreateStack() (inet.Stack, error) {
 		return nil, err
 	}
 	return s.Inet, nil
+}
+
+// releaseAfter is how long after the program's start the network begins, unless
+// the program makes a socket.
+const releaseAfter = 100 * time.Millisecond
+
+// releaseLater has interfaces that nobody waits for begin with the program's
+// first socket, or soon. For IPv6 that is a conversation with routers and
+// neighbours, which would otherwise take place before the first output of a
+// program that may need no network. The program must not run yet.
+func (n *networks) releaseLater() {
+	release := sync.OnceFunc(func() {
+		if err := n.root.Release(); err != nil {
+			notice.Printf("%v", err)
+		}
+	})
+	time.AfterFunc(releaseAfter, release)
+	socket := linux.AMD64.Table[unix.SYS_SOCKET]
+	do := socket.Fn
+	socket.Fn = func(t *kernel.Task, sysno uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
+		release()
+		return do(t, sysno, args)
+	}
+	linux.AMD64.Table[unix.SYS_SOCKET] = socket
+	linux.AMD64.Init()
 }
 
 // resolvChanged is network.Options.OnResolv: it must not block.
@@ -109,12 +140,12 @@ func (s *Sentry) awaitNetwork() error {
 	if err := s.networks.root.WaitConfigured(ctx); err != nil {
 		notice.Printf("%v", err)
 	}
-	if err := s.writeResolv(); err != nil {
+	if err := s.writeResolv(s.mounts); err != nil {
 		return err
 	}
 	go func() {
 		for range s.networks.resolv {
-			if err := s.writeResolv(); err != nil {
+			if err := s.writeResolv(s.mounts); err != nil {
 				notice.Printf("%v", err)
 			}
 		}
@@ -122,12 +153,13 @@ func (s *Sentry) awaitNetwork() error {
 	return nil
 }
 
-// writeResolv writes /etc/resolv.conf. While no name server is known, the
-// image's own stays.
-func (s *Sentry) writeResolv() error {
-	content := s.networks.root.Resolv()
-	if len(content) == 0 {
+// writeResolv writes /etc/resolv.conf in m if the name servers are others than
+// when it last did. While none is known, the image's own file stays.
+func (s *Sentry) writeResolv(m *mounter) error {
+	content := string(s.networks.root.Resolv())
+	if content == "" || content == s.nameServers {
 		return nil
 	}
-	return s.mounts.writeFile("/etc/resolv.conf", string(content))
+	s.nameServers = content
+	return m.writeFile("/etc/resolv.conf", content)
 }

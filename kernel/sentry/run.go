@@ -48,6 +48,7 @@ func (s *Sentry) Run(control io.Reader) (Exit, error) {
 
 // startKernel lets tasks run.
 func (s *Sentry) startKernel() error {
+	s.networks.releaseLater()
 	if err := s.kernel.Start(); err != nil {
 		return err
 	}

@@ -271,3 +271,31 @@ func TestStaticDoesNotWait(t *testing.T) {
 		t.Errorf("WaitConfigured = %v, want nothing to wait for", err)
 	}
 }
+
+// TestHold: an interface that waits for nobody has its address at once, but
+// sends nothing before Release. One that asks for an address does not wait.
+func TestHold(t *testing.T) {
+	a := newNodeWith(t, Options{Hold: true}, net.Wanted, 1, Interface{IPv4: static(1).IPv4, IPv6: Family{Mode: ModeAuto}})
+	b := newNode(t, net.Wanted, 2, static(2))
+	wire(t, a, b)
+	received := func() uint64 { return b.ip.NICInfo()[b.nic].Stats.Rx.Packets.Value() }
+	if want := static(1).IPv4.Address.Addr(); !a.hasAddress(want) {
+		t.Errorf("no address %v, only %v", want, a.ip.NICInfo()[a.nic].ProtocolAddresses)
+	}
+	time.Sleep(50 * time.Millisecond)
+	if n := received(); n != 0 {
+		t.Errorf("%d packets were sent before Release, want none", n)
+	}
+	if err := a.Release(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the router is looked for", func() bool { return received() > 0 })
+	transfer(t, a, b, header.IPv4ProtocolNumber, address(static(2).IPv4.Address.Addr()), 1000)
+
+	for _, c := range []Interface{{IPv4: Family{Mode: ModeDHCP}}, {IPv6: Family{Mode: ModeAuto}}, static(3)} {
+		n := newNodeWith(t, Options{Hold: true}, net.Wanted, 3, c)
+		if !n.ip.CheckNIC(n.nic) {
+			t.Errorf("an interface with %+v is held, want it to begin at once", c)
+		}
+	}
+}

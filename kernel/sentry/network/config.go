@@ -33,6 +33,12 @@ type Interface struct {
 	Search []string // domains to look names up in
 }
 
+// canBeginLate reports whether the interface may begin late and nobody notices: it
+// has its address, and others that it gets from the network take a second.
+func (i Interface) canBeginLate() bool {
+	return i.IPv4.Mode == ModeStatic && i.IPv6.Mode == ModeAuto
+}
+
 // check reports the first mistake in the configuration.
 func (i Interface) check() error {
 	if i.Name == "" || len(i.Name) > 15 {

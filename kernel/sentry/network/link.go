@@ -1,7 +1,6 @@
 package network
 
 import (
-	"sync"
 	"sync/atomic"
 
 	"gvisor.dev/gvisor/pkg/buffer"
@@ -51,7 +50,6 @@ type link struct {
 	gso  stack.SupportedGSO
 
 	dispatcher atomic.Pointer[stack.NetworkDispatcher]
-	start      sync.Once
 	mtu        atomic.Uint32
 	addr       atomic.Pointer[tcpip.LinkAddress]
 
@@ -314,21 +312,21 @@ func offload(pkt *stack.PacketBuffer) net.Header {
 	return h
 }
 
-// Attach implements stack.LinkEndpoint. The receive loop goes on for as long
-// as the device does; frames for a removed interface are dropped.
+// Attach implements stack.LinkEndpoint. Frames for a removed interface are
+// dropped.
 func (l *link) Attach(d stack.NetworkDispatcher) {
 	if d == nil {
 		l.dispatcher.Store(nil)
 		return
 	}
 	l.dispatcher.Store(&d)
-	l.start.Do(func() {
-		go func() {
-			if err := l.dev.Run(l); err != nil {
-				log.Warningf("network: %s is out of order: %v", l.name, err)
-			}
-		}()
-	})
+}
+
+// run receives, for as long as the device works.
+func (l *link) run() {
+	if err := l.dev.Run(l); err != nil {
+		log.Warningf("network: %s is out of order: %v", l.name, err)
+	}
 }
 
 // IsAttached implements stack.LinkEndpoint.

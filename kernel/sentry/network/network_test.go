@@ -39,9 +39,16 @@ type node struct {
 // newNode makes a machine whose address ends in last.
 func newNode(t testing.TB, features virtio.Features, last byte, c Interface) *node {
 	t.Helper()
+	return newNodeWith(t, Options{}, features, last, c)
+}
+
+// newNodeWith makes one with options.
+func newNodeWith(t testing.TB, o Options, features virtio.Features, last byte, c Interface) *node {
+	t.Helper()
 	n := &node{port: virtiotest.NewPort(features, [6]byte{2, 0, 0, 0, 0, last}, 1500)}
 	var err error
-	if n.Stack, err = New(Options{ID: uint64(last)}); err != nil {
+	o.ID = uint64(last)
+	if n.Stack, err = New(o); err != nil {
 		t.Fatal(err)
 	}
 	d, err := net.Open(n.port, n.port.Mem, net.Options{})

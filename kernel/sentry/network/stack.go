@@ -45,6 +45,9 @@ type Options struct {
 	// OnResolv is called when what Resolv returns has changed. It may call
 	// Resolv, nothing else of this package.
 	OnResolv func()
+	// Hold has interfaces that can do so begin to send and receive with
+	// Release.
+	Hold bool
 }
 
 // Stack is a network stack with its configuration.
@@ -59,6 +62,14 @@ type Stack struct {
 	resolv  map[tcpip.NICID]*nameConfig // guarded by mu
 	order   []tcpip.NICID               // of resolv; guarded by mu
 	pending map[tcpip.NICID]*pending    // guarded by mu
+	hold    bool                        // see Options; guarded by mu
+	held    []held                      // guarded by mu
+}
+
+// held is an interface that begins with Release.
+type held struct {
+	id   tcpip.NICID
+	link *link
 }
 
 // pending is an interface that asks the network for its address.
@@ -73,6 +84,7 @@ func New(o Options) (*Stack, error) {
 		onResolv: o.OnResolv,
 		resolv:   map[tcpip.NICID]*nameConfig{},
 		pending:  map[tcpip.NICID]*pending{},
+		hold:     o.Hold,
 	}
 	s.ip = stack.New(stack.Options{
 		NetworkProtocols: []stack.NetworkProtocolFactory{
@@ -172,8 +184,10 @@ func (s *Stack) Attach(dev *net.Device, c Interface) error {
 	if err := s.configureIPv6(id, c); err != nil {
 		return fmt.Errorf("network: %s: %w", c.Name, err)
 	}
-	if err := s.ip.EnableNIC(id); err != nil {
-		return fmt.Errorf("network: %s: %v", c.Name, err)
+	if !c.canBeginLate() || !s.holds(id, l) {
+		if err := s.enable(id, l); err != nil {
+			return err
+		}
 	}
 	for _, f := range []Family{c.IPv4, c.IPv6} {
 		if f.Mode != ModeStatic {
@@ -188,6 +202,39 @@ func (s *Stack) Attach(dev *net.Device, c Interface) error {
 		go newDHCP(s, id, l, c.Name).run(context.Background())
 	}
 	return nil
+}
+
+// enable has an interface send and receive.
+func (s *Stack) enable(id tcpip.NICID, l *link) error {
+	if err := s.ip.EnableNIC(id); err != nil {
+		return fmt.Errorf("network: %s: %v", l.name, err)
+	}
+	go l.run()
+	return nil
+}
+
+// holds reports whether a new interface is to begin with Release.
+func (s *Stack) holds(id tcpip.NICID, l *link) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hold {
+		s.held = append(s.held, held{id, l})
+	}
+	return s.hold
+}
+
+// Release ends Options.Hold. Until then the interfaces have their addresses
+// and routes, but send nothing, and leave in the device what comes.
+func (s *Stack) Release() error {
+	s.mu.Lock()
+	all := s.held
+	s.hold, s.held = false, nil
+	s.mu.Unlock()
+	var errs []error
+	for _, h := range all {
+		errs = append(errs, s.enable(h.id, h.link))
+	}
+	return errors.Join(errs...)
 }
 
 // addStatic adds an address with the routes that come with it.
