@@ -1,6 +1,7 @@
 // Package interop_test moves trees of files between Kiln and Linux on ext4
-// volumes, both ways. Linux is e2fsprogs here: mke2fs fills a volume, e2fsck
-// finds damage, debugfs takes files out.
+// volumes, both ways. Linux is e2fsprogs in this file: mke2fs fills a volume,
+// e2fsck finds damage, debugfs takes files out. In linux_test.go it is Debian's
+// kernel.
 //
 // KILN_LONG=1 takes 10,000 files instead of 1,500, and a file with 3 GB of
 // data beside the one with as many of holes.

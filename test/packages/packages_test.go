@@ -1,5 +1,6 @@
 // Package packages_test builds packages from their recipes and carries out
-// their checks: three of them, and all with KILN_LONG=1.
+// their checks: three of them, and all with KILN_LONG=1. And it runs SQLite's
+// speedtest1 (speedtest_test.go).
 package packages_test
 
 import (
@@ -37,8 +38,9 @@ func TestPackages(t *testing.T) {
 	}
 }
 
-// run runs kiln under a time limit.
-func run(t *testing.T, limit time.Duration, argv ...string) {
+// run runs a command that must succeed, under a time limit, and returns its
+// output.
+func run(t *testing.T, limit time.Duration, argv ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -48,10 +50,11 @@ func run(t *testing.T, limit time.Duration, argv ...string) {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {
-		t.Fatalf("%s: still running after %v\n%s", strings.Join(argv[1:], " "), limit, out)
+		t.Fatalf("%s: still running after %v\n%s", strings.Join(argv, " "), limit, out)
 	}
 	if err != nil {
-		t.Fatalf("%s: %v\n%s", strings.Join(argv[1:], " "), err, out)
+		t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, out)
 	}
 	t.Logf("%s", out)
+	return string(out)
 }
