@@ -2,42 +2,58 @@ package network
 
 import (
 	"bytes"
-	"encoding/binary"
+	"sync"
 
+	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
 // Netstack acknowledges each segment as soon as it is queued, before the
 // program has read it; a server's reply then follows a moment later and
-// acknowledges the same bytes again. Each packet costs a trip to the
-// hypervisor, so the link keeps pure acknowledgements back for as long as the
-// receive loop is sure to come round again: a packet of the same connection
-// that acknowledges as much makes them superfluous. This is the delayed
-// acknowledgement of RFC 9293 §3.8.6.3, bounded by the scheduler's time slice
-// (10 ms) where the RFC allows 500 ms.
+// acknowledges the same bytes again. Each packet costs its way through IP and
+// link and a trip to the hypervisor, so pure acknowledgements are kept back
+// between TCP and IP for as long as the receive loop is sure to come round
+// again: a packet of the same connection that acknowledges as much makes them
+// superfluous. This is the delayed acknowledgement of RFC 9293 §3.8.6.3, bounded
+// by the scheduler's time slice (10 ms) where the RFC allows 500 ms.
 
-// flow names a connection and the direction of its packets. Most connections
-// differ in the ports: they come first.
-type flow struct {
-	ports     uint32
-	addresses [4]uint64 // the first alone for IPv4
+// A packetWriter is what an acknowledgement on hold is sent by: IPv4 or IPv6 on
+// an interface.
+type packetWriter interface {
+	WritePacket(*stack.Route, stack.NetworkHeaderParams, *stack.PacketBuffer) tcpip.Error
 }
 
 // heldAck is a pure acknowledgement on hold.
 type heldAck struct {
-	flow   flow
-	number uint32 // its acknowledgement number
+	route  *stack.Route // the connection's own, so it names it; the reference is ours
+	number uint32       // its acknowledgement number
 	window uint16
-	first  uint32              // the oldest acknowledgement number that pkt replaces
-	round  uint32              // of the receive loop, when pkt came
-	pkt    *stack.PacketBuffer // the reference is ours
+	first  uint32 // the oldest acknowledgement number that pkt replaces
+	round  uint32 // of the receive loop, when pkt came
+
+	to     packetWriter
+	params stack.NetworkHeaderParams
+	pkt    *stack.PacketBuffer // with the TCP header; the reference is ours
 }
 
-// ackHold keeps acknowledgements back. It is guarded by dev.Tx.
+// send sends an acknowledgement that was on hold. If that fails it is lost,
+// which the interface counts, as on any network.
+func (h heldAck) send() {
+	_ = h.to.WritePacket(h.route, h.params, h.pkt)
+	h.release()
+}
+
+func (h heldAck) release() {
+	h.pkt.DecRef()
+	h.route.Release()
+}
+
+// ackHold keeps back the acknowledgements of one interface.
 type ackHold struct {
-	held   []heldAck
-	active bool // the receive loop will call Idle again
+	mu     sync.Mutex
+	held   []heldAck // guarded by mu, like all below
+	active bool      // the receive loop will call turn again
 	round  uint32
 	spared uint64 // acknowledgements that were not sent
 }
@@ -51,44 +67,61 @@ const (
 	ackStride = 32 << 10
 )
 
-// take looks at a packet that is about to be sent and reports whether the hold
-// keeps it. What must go before the packet is sent through send.
-func (a *ackHold) take(pkt *stack.PacketBuffer, send func(*stack.PacketBuffer)) bool {
-	if !a.active && len(a.held) == 0 || pkt.TransportProtocolNumber != header.TCPProtocolNumber {
-		return false
+// write sends a packet through to, or keeps it back.
+func (a *ackHold) write(to packetWriter, r *stack.Route, params stack.NetworkHeaderParams, pkt *stack.PacketBuffer) tcpip.Error {
+	// What this machine sends to itself comes in through no receive loop.
+	if params.Protocol == header.TCPProtocolNumber && r.Loop()&stack.PacketLoop == 0 {
+		kept, before := a.take(to, r, params, pkt)
+		if before.pkt != nil {
+			before.send()
+		}
+		if kept {
+			return nil
+		}
+	}
+	return to.WritePacket(r, params, pkt)
+}
+
+// take looks at a segment that is about to be sent and reports whether the hold
+// keeps it. If not, an acknowledgement may have to be sent before it.
+func (a *ackHold) take(to packetWriter, r *stack.Route, params stack.NetworkHeaderParams, pkt *stack.PacketBuffer) (kept bool, before heldAck) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.active && len(a.held) == 0 {
+		return false, heldAck{}
 	}
 	tcp := header.TCP(pkt.TransportHeader().Slice())
 	if len(tcp) < header.TCPMinimumSize || tcp.Flags()&header.TCPFlagAck == 0 {
-		return false
+		return false, heldAck{}
 	}
 	pure := isPureAck(tcp, pkt)
-	f := flowOf(pkt, tcp)
 	number, window := tcp.AckNumber(), tcp.WindowSize()
-	i := a.find(&f)
+	i := a.find(r)
 	if i < 0 {
 		if !pure || !a.active || len(a.held) >= ackHoldLimit {
-			return false
+			return false, heldAck{}
 		}
-		a.held = append(a.held, heldAck{flow: f, number: number, window: window, first: number, round: a.round, pkt: pkt.IncRef()})
-		return true
+		r.Acquire()
+		a.held = append(a.held, heldAck{route: r, number: number, window: window, first: number, round: a.round,
+			to: to, params: params, pkt: pkt.IncRef()})
+		return true, heldAck{}
 	}
 	h := &a.held[i]
 	ahead := int32(number - h.number)
 	switch {
 	case !pure && ahead >= 0:
-		a.drop(i)
-		return false
+		a.remove(i).release()
+		a.spared++
+		return false, heldAck{}
 	case pure && (ahead > 0 || ahead == 0 && window != h.window) && number-h.first < ackStride && a.active:
 		h.pkt.DecRef()
 		h.pkt, h.number, h.window = pkt.IncRef(), number, window
 		a.spared++
-		return true
+		return true, heldAck{}
 	}
 	// A duplicate acknowledgement says that a segment is missing, and old
 	// numbers that one is sent again: the order on the wire matters.
-	send(h.pkt)
-	a.remove(i)
-	return false
+	return false, a.remove(i)
 }
 
 // isPureAck reports whether a segment says nothing but how far its sender has
@@ -102,58 +135,54 @@ func isPureAck(tcp header.TCP, pkt *stack.PacketBuffer) bool {
 		len(opts) == 12 && bytes.HasPrefix(opts, []byte{header.TCPOptionNOP, header.TCPOptionNOP, header.TCPOptionTS})
 }
 
-// find returns the index of the acknowledgement on hold for a flow, or -1.
-func (a *ackHold) find(f *flow) int {
+// find returns the index of the acknowledgement on hold for a connection, or
+// -1.
+func (a *ackHold) find(r *stack.Route) int {
 	for i := range a.held {
-		if other := &a.held[i].flow; other.ports == f.ports && other.addresses == f.addresses {
+		if a.held[i].route == r {
 			return i
 		}
 	}
 	return -1
 }
 
-// flowOf reads a packet's flow from its headers.
-func flowOf(pkt *stack.PacketBuffer, tcp header.TCP) flow {
-	f := flow{ports: binary.NativeEndian.Uint32(tcp)}
-	ip := pkt.NetworkHeader().Slice()
-	if pkt.NetworkProtocolNumber != header.IPv6ProtocolNumber {
-		f.addresses[0] = binary.NativeEndian.Uint64(ip[12:header.IPv4MinimumSize])
-		return f
-	}
-	ip = ip[8:header.IPv6MinimumSize]
-	for i := range f.addresses {
-		f.addresses[i] = binary.NativeEndian.Uint64(ip[8*i:])
-	}
-	return f
-}
-
-// drop forgets an acknowledgement that is no longer needed.
-func (a *ackHold) drop(i int) {
-	a.held[i].pkt.DecRef()
-	a.remove(i)
-	a.spared++
-}
-
-// remove takes entry i out; its reference has gone elsewhere or is dropped by
-// the caller.
-func (a *ackHold) remove(i int) {
+// remove takes entry i out.
+func (a *ackHold) remove(i int) heldAck {
+	h := a.held[i]
 	last := len(a.held) - 1
 	a.held[i] = a.held[last]
 	a.held[last] = heldAck{}
 	a.held = a.held[:last]
+	return h
+}
+
+// begin says that the receive loop has something and will call turn.
+func (a *ackHold) begin() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.active = true
 }
 
 // turn begins the receive loop's next round: what was held before this one is
 // sent. more says that the loop will come round again; without it all is sent.
-func (a *ackHold) turn(more bool, send func(*stack.PacketBuffer)) {
+func (a *ackHold) turn(more bool) {
+	for _, h := range a.due(more) {
+		h.send()
+	}
+}
+
+// due begins the next round and takes out what has waited long enough.
+func (a *ackHold) due(more bool) (due []heldAck) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	for i := 0; i < len(a.held); {
 		if more && a.held[i].round == a.round {
 			i++
 			continue
 		}
-		send(a.held[i].pkt)
-		a.remove(i)
+		due = append(due, a.remove(i))
 	}
 	a.round++
 	a.active = more
+	return due
 }

@@ -6,9 +6,11 @@ import (
 	"testing"
 
 	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
-	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"kiln/kernel/virtio/net"
 )
 
 // segment makes an outgoing TCP segment from port to port 9.
@@ -22,8 +24,6 @@ func segment(port uint16, flags header.TCPFlags, ack uint32, window uint16, opti
 		DataOffset: uint8(header.TCPMinimumSize + len(options))})
 	copy(tcp[header.TCPMinimumSize:], options)
 	pkt.TransportProtocolNumber = header.TCPProtocolNumber
-	pkt.NetworkHeader().Push(header.IPv4MinimumSize)
-	pkt.NetworkProtocolNumber = ipv4.ProtocolNumber
 	return pkt
 }
 
@@ -60,31 +60,67 @@ func TestAckHold(t *testing.T) {
 		{"wraps", []any{ack(1, 0xfffffff0), ack(1, 4), end}, "1:4 ."},
 	}
 	for _, tt := range tests {
+		w := &wireLog{}
 		a := ackHold{active: true}
-		var out []string
-		sent := func(pkt *stack.PacketBuffer) {
-			tcp := header.TCP(pkt.TransportHeader().Slice())
-			out = append(out, fmt.Sprintf("%d:%d", tcp.SourcePort(), tcp.AckNumber()))
-			pkt.DecRef()
-		}
+		routes := map[uint16]*stack.Route{}
 		for _, in := range tt.in {
 			switch in := in.(type) {
 			case string:
-				a.turn(in == round, sent)
-				out = append(out, in)
+				a.turn(in == round)
+				w.out = append(w.out, in)
 			case *stack.PacketBuffer:
-				if !a.take(in, sent) {
-					in.IncRef()
-					sent(in)
+				port := header.TCP(in.TransportHeader().Slice()).SourcePort()
+				if routes[port] == nil {
+					routes[port] = new(stack.Route)
+				}
+				params := stack.NetworkHeaderParams{Protocol: header.TCPProtocolNumber, TTL: uint8(port)}
+				if err := a.write(w, routes[port], params, in); err != nil {
+					t.Errorf("%s: write: %v", tt.name, err)
 				}
 				in.DecRef()
 			}
 		}
-		if got := strings.Join(out, " "); got != tt.want {
+		if got := strings.Join(w.out, " "); got != tt.want {
 			t.Errorf("%s: %q went out, want %q", tt.name, got, tt.want)
 		}
 		if len(a.held) != 0 {
 			t.Errorf("%s: %d acknowledgements left over", tt.name, len(a.held))
+		}
+	}
+}
+
+// wireLog notes the segments that are sent.
+type wireLog struct{ out []string }
+
+func (w *wireLog) WritePacket(_ *stack.Route, params stack.NetworkHeaderParams, pkt *stack.PacketBuffer) tcpip.Error {
+	tcp := header.TCP(pkt.TransportHeader().Slice())
+	w.out = append(w.out, fmt.Sprintf("%d:%d", tcp.SourcePort(), tcp.AckNumber()))
+	if uint16(params.TTL) != tcp.SourcePort() {
+		w.out = append(w.out, "with another's parameters")
+	}
+	return nil
+}
+
+// TestProtocols: acknowledgements are kept back on interfaces with a device,
+// and only there.
+func TestProtocols(t *testing.T) {
+	n := newNode(t, net.Wanted, 1, static(1))
+	for _, tt := range []struct {
+		nic   tcpip.NICID
+		proto tcpip.NetworkProtocolNumber
+		want  string
+	}{
+		{1, header.IPv4ProtocolNumber, "*ipv4.endpoint"},
+		{1, header.IPv6ProtocolNumber, "*ipv6.endpoint"},
+		{n.nic, header.IPv4ProtocolNumber, "network.ipv4Endpoint"},
+		{n.nic, header.IPv6ProtocolNumber, "network.ipv6Endpoint"},
+	} {
+		ep, err := n.ip.GetNetworkEndpoint(tt.nic, tt.proto)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprintf("%T", ep); got != tt.want {
+			t.Errorf("interface %d, protocol %#x: %s, want %s", tt.nic, tt.proto, got, tt.want)
 		}
 	}
 }

@@ -42,7 +42,7 @@ const (
 // the device's memory. When the device is full, packets wait in the backlog,
 // which the receive loop drains.
 //
-// Lock order: netstack's locks, then dev.Tx, which guards backlog.
+// Lock order: netstack's locks, then acks' or dev.Tx, which guards backlog.
 type link struct {
 	dev  *net.Device
 	name string
@@ -53,7 +53,8 @@ type link struct {
 	mtu        atomic.Uint32
 	addr       atomic.Pointer[tcpip.LinkAddress]
 
-	acks    ackHold               // guarded by dev.Tx
+	acks    ackHold
+	active  bool                  // the receive loop will call Idle again; guarded by dev.Tx
 	gather  int                   // packets that may wait for a notification; guarded by dev.Tx
 	frames  int                   // delivered since the last Idle; the receive loop's
 	backlog []*stack.PacketBuffer // guarded by dev.Tx; references are ours
@@ -93,8 +94,9 @@ func (l *link) Frame(h *net.Header, parts [][]byte, size int) {
 		return
 	}
 	if l.frames++; l.frames == 1 {
+		l.acks.begin()
 		l.dev.Tx.Lock()
-		l.acks.active = true
+		l.active = true
 		l.dev.Tx.Unlock()
 	}
 	eth := header.Ethernet(parts[0])
@@ -159,10 +161,12 @@ func copyIn(parts [][]byte, size int) buffer.Buffer {
 // Idle implements net.Handler: the receive loop has delivered what there was,
 // and comes back after others have run if that was anything.
 func (l *link) Idle() {
+	more := l.frames > 0
+	l.acks.turn(more)
 	tx := l.dev.Tx
 	tx.Lock()
 	defer tx.Unlock()
-	l.acks.turn(l.frames > 0, l.sendOrQueue)
+	l.active = more
 	l.gather = min(l.frames/gatherDivisor, gatherLimit)
 	l.frames = 0
 	tx.Kick()
@@ -172,25 +176,8 @@ func (l *link) Idle() {
 // do so soon: it has seen enough frames lately that more packets will follow,
 // and is sure to come round. The caller holds tx.
 func (l *link) notify() {
-	if tx := l.dev.Tx; !l.acks.active || tx.Unpublished() >= l.gather {
+	if tx := l.dev.Tx; !l.active || tx.Unpublished() >= l.gather {
 		tx.Kick()
-	}
-}
-
-// sendOrQueue sends a packet that was kept back, and drops the reference. If
-// there is no room in the device it waits in the backlog.
-func (l *link) sendOrQueue(pkt *stack.PacketBuffer) {
-	switch {
-	case len(l.backlog) == 0 && l.send(pkt):
-		pkt.DecRef()
-	case len(l.backlog) >= backlogLimit:
-		l.dropped.Add(1)
-		pkt.DecRef()
-	default:
-		l.backlog = append(l.backlog, pkt)
-		if len(l.backlog) == 1 {
-			l.drain()
-		}
 	}
 }
 
@@ -247,7 +234,7 @@ func (l *link) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) {
 			tx.Kick()
 			return n, &tcpip.ErrMessageTooLong{}
 		}
-		if l.acks.take(pkt, l.sendOrQueue) || len(l.backlog) == 0 && l.send(pkt) {
+		if len(l.backlog) == 0 && l.send(pkt) {
 			continue
 		}
 		if len(l.backlog) >= backlogLimit {

@@ -59,6 +59,7 @@ type Stack struct {
 	onResolv func()
 
 	mu      sync.Mutex
+	links   map[tcpip.NICID]*link       // of interfaces with a device; guarded by mu
 	resolv  map[tcpip.NICID]*nameConfig // guarded by mu
 	order   []tcpip.NICID               // of resolv; guarded by mu
 	pending map[tcpip.NICID]*pending    // guarded by mu
@@ -82,14 +83,15 @@ type pending struct {
 func New(o Options) (*Stack, error) {
 	s := &Stack{
 		onResolv: o.OnResolv,
+		links:    map[tcpip.NICID]*link{},
 		resolv:   map[tcpip.NICID]*nameConfig{},
 		pending:  map[tcpip.NICID]*pending{},
 		hold:     o.Hold,
 	}
 	s.ip = stack.New(stack.Options{
 		NetworkProtocols: []stack.NetworkProtocolFactory{
-			ipv4.NewProtocol,
-			ipv6.NewProtocolWithOptions(ipv6.Options{AutoGenLinkLocal: true, NDPDisp: &routers{s: s}}),
+			s.newIPv4,
+			s.newIPv6,
 			arp.NewProtocol,
 		},
 		TransportProtocols:       []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
@@ -175,6 +177,9 @@ func (s *Stack) Attach(dev *net.Device, c Interface) error {
 	if c.MTU != 0 {
 		l.SetMTU(uint32(c.MTU))
 	}
+	s.mu.Lock()
+	s.links[id] = l
+	s.mu.Unlock()
 	// Disabled first, so that IPv6 comes up with the right configuration.
 	opts := stack.NICOptions{Name: c.Name, DeliverLinkPackets: true, Disabled: true}
 	if err := s.ip.CreateNICWithOptions(id, l, opts); err != nil {
@@ -235,6 +240,13 @@ func (s *Stack) Release() error {
 		errs = append(errs, s.enable(h.id, h.link))
 	}
 	return errors.Join(errs...)
+}
+
+// linkOf returns the link of an interface, nil for one without a device.
+func (s *Stack) linkOf(id tcpip.NICID) *link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.links[id]
 }
 
 // addStatic adds an address with the routes that come with it.
