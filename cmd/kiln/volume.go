@@ -14,19 +14,26 @@ import (
 	"kiln/run/volume"
 )
 
-const volumeUsage = "create NAME --size SIZE [--fs ext4|ext2] | ls [--json] | rm NAME…"
+const volumeUsage = "create NAME --size SIZE [--fs ext4|ext2] | ls [--json] [NAME:/PATH] | cat NAME:/PATH… | cp NAME:/PATH TO | rm NAME…"
 
 var volumeCommand = command{
 	name:  "volume",
 	usage: volumeUsage,
-	short: "make, list and remove disks that keep a program's data",
+	short: "make, list, read and remove disks that keep a program's data",
 	long: `
 A volume is a disk with a file system that a program finds its data on again,
 in the next run too: kiln run -v NAME:/data IMAGE.
 
   create NAME --size SIZE   makes one; SIZE has K, M, G or T behind it
   ls                        lists them
+  ls NAME:/PATH             lists a directory in one
+  cat NAME:/PATH…           prints files
+  cp NAME:/PATH TO          copies a file, or a directory with all in it, out
   rm NAME…                  removes them, with what is in them
+
+For ls, cat and cp, the NAME may be a disk image or a CD image, too, if it has a
+slash: ./data.iso:/conf. They change nothing in it, and want no machine to be
+writing to it.
 
 Volumes are sparse files in $XDG_DATA_HOME/kiln/volumes (default
 ~/.local/share/kiln/volumes), which take as much space on the host as is
@@ -53,6 +60,8 @@ var volumeActions = map[string]struct {
 }{
 	"create": {[]string{"--size", "--fs"}, (*volumeFlags).create},
 	"ls":     {[]string{"--json"}, (*volumeFlags).list},
+	"cat":    {nil, (*volumeFlags).cat},
+	"cp":     {nil, (*volumeFlags).copy},
 	"rm":     {nil, (*volumeFlags).remove},
 }
 
@@ -98,8 +107,11 @@ func (v *volumeFlags) create(_ *app, s volume.Store, names []string) error {
 }
 
 func (v *volumeFlags) list(a *app, s volume.Store, names []string) error {
-	if len(names) > 0 {
-		return usageError{"ls takes no names", "kiln volume ls"}
+	if len(names) > 1 {
+		return usageError{fmt.Sprintf("%d paths are given, want 1", len(names)), "kiln volume ls NAME:/PATH"}
+	}
+	if len(names) == 1 {
+		return v.listFiles(a, s, names[0])
 	}
 	list, err := s.List()
 	if err != nil {
@@ -109,11 +121,15 @@ func (v *volumeFlags) list(a *app, s volume.Store, names []string) error {
 		if list == nil {
 			list = []volume.Volume{}
 		}
-		e := json.NewEncoder(a.stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(list)
+		return printJSON(a.stdout, list)
 	}
 	return printVolumes(a.stdout, list)
+}
+
+func printJSON(out io.Writer, v any) error {
+	e := json.NewEncoder(out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }
 
 // printVolumes prints volumes for people.

@@ -175,6 +175,32 @@ func inUse(f *os.File) (bool, error) {
 	return lock.Type != unix.F_UNLCK, nil
 }
 
+// Bytes of those that stand for one permission each: QEMU locks the first while
+// it may write, and tests the others before it takes that, or that of changing
+// the size, for itself (BLK_PERM_WRITE, BLK_PERM_RESIZE).
+const (
+	lockWrites     = lockBase + 1
+	lockNoWriters  = lockBase + 100 + 1
+	lockNoResizers = lockBase + 100 + 3
+)
+
+// HoldStill keeps machines from opening an image for writing until f, which is
+// open on it, is closed. It returns false if there is one already that may
+// write.
+func HoldStill(f *os.File) (bool, error) {
+	for _, at := range []int64{lockNoWriters, lockNoResizers} {
+		lock := unix.Flock_t{Type: unix.F_RDLCK, Start: at, Len: 1}
+		if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &lock); err != nil {
+			return false, &fs.PathError{Op: "lock", Path: f.Name(), Err: err}
+		}
+	}
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Start: lockWrites, Len: 1}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lock); err != nil {
+		return false, &fs.PathError{Op: "lock", Path: f.Name(), Err: err}
+	}
+	return lock.Type == unix.F_UNLCK, nil
+}
+
 // Where ext2, ext3 and ext4 keep their magic number and features.
 const (
 	extMagic        = 1024 + 56

@@ -159,3 +159,56 @@ func TestParseSize(t *testing.T) {
 		}
 	}
 }
+
+// TestHoldStill has a QEMU program try to write to an image that is read, and
+// the reverse.
+func TestHoldStill(t *testing.T) {
+	qemuIO, err := exec.LookPath("qemu-io")
+	if err != nil {
+		t.Skip("the package qemu-utils has it: ", err)
+	}
+	path := filepath.Join(t.TempDir(), "image")
+	if err := os.WriteFile(path, make([]byte, 1<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if free, err := HoldStill(f); !free || err != nil {
+		t.Errorf("HoldStill of an image that nobody has = %v, %v", free, err)
+	}
+	if out, err := exec.Command(qemuIO, "-f", "raw", "-c", "write 0 4096", path).CombinedOutput(); err == nil || !strings.Contains(string(out), "lock") {
+		t.Errorf("QEMU writes to an image that is held (%v):\n%s", err, out)
+	}
+	if out, err := exec.Command(qemuIO, "-r", "-f", "raw", "-c", "read 0 4096", path).CombinedOutput(); err != nil {
+		t.Errorf("QEMU does not read an image that is held: %v\n%s", err, out)
+	}
+	f.Close()
+
+	// qemu-io keeps the image open until its input ends.
+	cmd := exec.Command(qemuIO, "-f", "raw", path)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer in.Close()
+	if _, err := out.Read(make([]byte, 1)); err != nil { // its prompt
+		t.Fatal(err)
+	}
+	if f, err = os.Open(path); err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if free, err := HoldStill(f); free || err != nil {
+		t.Errorf("HoldStill of an image that QEMU writes to = %v, %v", free, err)
+	}
+}
