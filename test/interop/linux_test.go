@@ -96,52 +96,69 @@ func sums(t *testing.T, n int, out string) []string {
 // what the other has left, adds to it and removes from it.
 func TestLinuxGuest(t *testing.T) {
 	kiln, program, image := setUp(t)
-	l, size, systems := newLinux(t), load{files: 400, size: 512 << 20}, []string{"ext4"}
+	linux, size, systems := newLinux(t), load{files: 400, size: 512 << 20}, []string{"ext4"}
 	if os.Getenv("KILN_LONG") != "" {
 		size, systems = theLoad(), []string{"ext4", "ext2"}
 	}
-	other := load{files: size.files} // what Linux writes
 	sumImage := filepath.Join(t.TempDir(), "treesum.kiln")
-	run(t, kiln, "bake", "-o", sumImage, l.treesum)
+	run(t, kiln, "bake", "-o", sumImage, linux.treesum)
 	native := t.TempDir()
 	run(t, append([]string{program}, size.args("write", native)...)...)
-	want := sums(t, 1, run(t, l.treesum, native))[0]
-
+	want := sums(t, 1, run(t, linux.treesum, native))[0]
 	for _, fs := range systems {
 		t.Run(fs, func(t *testing.T) {
-			vol := volume(t, size.size)
-			run(t, "/usr/sbin/mke2fs", "-q", "-F", "-t", fs, vol)
-			inKiln := func(image string, args ...string) string {
-				t.Helper()
-				defer run(t, "/usr/sbin/e2fsck", "-fn", vol)
-				return run(t, slices.Concat([]string{kiln, "run", "qemu", "-M", "128", "-b", vol + ",/data", image, "--"}, args)...)
-			}
-			inLinux := func(commands ...string) string {
-				t.Helper()
-				defer run(t, "/usr/sbin/e2fsck", "-fn", vol)
-				return l.run(t, vol, onData(fs, commands...))
-			}
-
-			inKiln(image, size.args("write", "/data")...)
-			got := sums(t, 2, inLinux(
-				"/treesum /data",
-				"/tree "+strings.Join(size.args("check", "/data"), " "),
-				"$bb mkdir /data/linux",
-				"/tree "+strings.Join(other.args("write", "/data/linux"), " "),
-				"/treesum /data many/flat deep sparse",
-			))
-			if got[0] != want {
-				t.Errorf("Linux finds the %s of Kiln's, want %s", got[0], want)
-			}
-
-			inKiln(image, other.args("check", "/data/linux")...)
-			if again := sums(t, 1, inKiln(sumImage, "/data")); again[0] != got[1] {
-				t.Errorf("Kiln finds the %s of Linux', want %s", again[0], got[1])
-			}
-			left := sums(t, 1, inKiln(sumImage, "/data", "linux/many/flat", "linux/deep", "linux/sparse", "many"))
-			if again := sums(t, 1, inLinux("/treesum /data")); again[0] != left[0] {
-				t.Errorf("Linux finds the %s of Kiln's after removals, want %s", again[0], left[0])
-			}
+			s := &shared{kiln: kiln, linux: linux, fs: fs, volume: volume(t, size.size), tree: image, treesum: sumImage}
+			run(t, "/usr/sbin/mke2fs", "-q", "-F", "-t", fs, s.volume)
+			s.takeTurns(t, size, want)
 		})
+	}
+}
+
+// shared is a volume that Kiln and Linux have in turns.
+type shared struct {
+	kiln          string
+	linux         *linux
+	fs, volume    string
+	tree, treesum string // images
+}
+
+// inKiln runs an image with the volume at /data, and has e2fsck look at it.
+func (s *shared) inKiln(t *testing.T, image string, args ...string) string {
+	t.Helper()
+	out := run(t, slices.Concat([]string{s.kiln, "run", "qemu", "-M", "128", "-b", s.volume + ",/data", image, "--"}, args)...)
+	run(t, "/usr/sbin/e2fsck", "-fn", s.volume)
+	return out
+}
+
+// inLinux does the same with commands.
+func (s *shared) inLinux(t *testing.T, commands ...string) string {
+	t.Helper()
+	out := s.linux.run(t, s.volume, onData(s.fs, commands...))
+	run(t, "/usr/sbin/e2fsck", "-fn", s.volume)
+	return out
+}
+
+// takeTurns moves trees. want is the sum of the one that Kiln writes.
+func (s *shared) takeTurns(t *testing.T, size load, want string) {
+	t.Helper()
+	other := load{files: size.files} // what Linux writes
+	s.inKiln(t, s.tree, size.args("write", "/data")...)
+	found := sums(t, 2, s.inLinux(t,
+		"/treesum /data",
+		"/tree "+strings.Join(size.args("check", "/data"), " "),
+		"$bb mkdir /data/linux",
+		"/tree "+strings.Join(other.args("write", "/data/linux"), " "),
+		"/treesum /data many/flat deep sparse",
+	))
+	if found[0] != want {
+		t.Errorf("Linux finds the %s of Kiln's, want %s", found[0], want)
+	}
+	s.inKiln(t, s.tree, other.args("check", "/data/linux")...)
+	if got := sums(t, 1, s.inKiln(t, s.treesum, "/data"))[0]; got != found[1] {
+		t.Errorf("Kiln finds the %s of Linux', want %s", got, found[1])
+	}
+	left := sums(t, 1, s.inKiln(t, s.treesum, "/data", "linux/many/flat", "linux/deep", "linux/sparse", "many"))[0]
+	if got := sums(t, 1, s.inLinux(t, "/treesum /data"))[0]; got != left {
+		t.Errorf("Linux finds the %s of Kiln's after removals, want %s", got, left)
 	}
 }
