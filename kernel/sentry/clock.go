@@ -93,7 +93,7 @@ func (c packetClock) Now() gotime.Time {
 
 // NowMonotonic implements tcpip.Clock.
 func (c packetClock) NowMonotonic() tcpip.MonotonicTime {
-	return tcpip.MonotonicTime{}.Add(gotime.Duration(c.monotonic(time.Rdtsc())))
+	return monotonicTime(c.monotonic(time.Rdtsc()))
 }
 
 // AfterFunc implements tcpip.Clock.

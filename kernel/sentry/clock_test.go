@@ -105,3 +105,11 @@ func TestPacketClock(t *testing.T) {
 		t.Error("Stop() of a timer that has run = true")
 	}
 }
+
+func TestMonotonicTime(t *testing.T) {
+	for _, ns := range []int64{0, 1, 1_700_000_000_123_456_789} {
+		if got, want := monotonicTime(ns), (tcpip.MonotonicTime{}).Add(gotime.Duration(ns)); got != want {
+			t.Errorf("monotonicTime(%d) = %v, want %v", ns, got, want)
+		}
+	}
+}

@@ -51,9 +51,13 @@ func (h heldAck) release() {
 
 // ackHold keeps back the acknowledgements of one interface.
 type ackHold struct {
-	mu     sync.Mutex
-	held   []heldAck // guarded by mu, like all below
-	active bool      // the receive loop will call turn again
+	mu sync.Mutex
+	// held[first:] are on hold, about in the order of their coming: replies
+	// come in that order too, so that find looks at few. Guarded by mu, like
+	// all below.
+	held   []heldAck
+	first  int
+	active bool // the receive loop will call turn again
 	round  uint32
 	spared uint64 // acknowledgements that were not sent
 }
@@ -87,7 +91,7 @@ func (a *ackHold) write(to packetWriter, r *stack.Route, params stack.NetworkHea
 func (a *ackHold) take(to packetWriter, r *stack.Route, params stack.NetworkHeaderParams, pkt *stack.PacketBuffer) (kept bool, before heldAck) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.active && len(a.held) == 0 {
+	if !a.active && a.first == len(a.held) {
 		return false, heldAck{}
 	}
 	tcp := header.TCP(pkt.TransportHeader().Slice())
@@ -98,7 +102,7 @@ func (a *ackHold) take(to packetWriter, r *stack.Route, params stack.NetworkHead
 	number, window := tcp.AckNumber(), tcp.WindowSize()
 	i := a.find(r)
 	if i < 0 {
-		if !pure || !a.active || len(a.held) >= ackHoldLimit {
+		if !pure || !a.active || len(a.held) >= ackHoldLimit && !a.compact() {
 			return false, heldAck{}
 		}
 		r.Acquire()
@@ -138,7 +142,7 @@ func isPureAck(tcp header.TCP, pkt *stack.PacketBuffer) bool {
 // find returns the index of the acknowledgement on hold for a connection, or
 // -1.
 func (a *ackHold) find(r *stack.Route) int {
-	for i := range a.held {
+	for i := a.first; i < len(a.held); i++ {
 		if a.held[i].route == r {
 			return i
 		}
@@ -146,14 +150,26 @@ func (a *ackHold) find(r *stack.Route) int {
 	return -1
 }
 
-// remove takes entry i out.
+// remove takes entry i out. The first takes its place.
 func (a *ackHold) remove(i int) heldAck {
 	h := a.held[i]
-	last := len(a.held) - 1
-	a.held[i] = a.held[last]
-	a.held[last] = heldAck{}
-	a.held = a.held[:last]
+	a.held[i] = a.held[a.first]
+	a.held[a.first] = heldAck{}
+	if a.first++; a.first == len(a.held) {
+		a.held, a.first = a.held[:0], 0
+	}
 	return h
+}
+
+// compact moves the entries to the front, and reports whether that made room.
+func (a *ackHold) compact() bool {
+	if a.first == 0 {
+		return false
+	}
+	n := copy(a.held, a.held[a.first:])
+	clear(a.held[n:])
+	a.held, a.first = a.held[:n], 0
+	return true
 }
 
 // begin says that the receive loop has something and will call turn.
@@ -175,12 +191,10 @@ func (a *ackHold) turn(more bool) {
 func (a *ackHold) due(more bool) (due []heldAck) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for i := 0; i < len(a.held); {
-		if more && a.held[i].round == a.round {
-			i++
-			continue
+	for i := a.first; i < len(a.held); i++ {
+		if !more || a.held[i].round != a.round {
+			due = append(due, a.remove(i))
 		}
-		due = append(due, a.remove(i))
 	}
 	a.round++
 	a.active = more

@@ -124,3 +124,48 @@ func TestProtocols(t *testing.T) {
 		}
 	}
 }
+
+// TestAckHoldFull: no more than ackHoldLimit connections have an
+// acknowledgement on hold, and each that goes makes room.
+func TestAckHoldFull(t *testing.T) {
+	w := &wireLog{}
+	a := ackHold{active: true}
+	var routes [ackHoldLimit + 20]stack.Route
+	params := stack.NetworkHeaderParams{Protocol: header.TCPProtocolNumber, TTL: 1}
+	send := func(i int, data []byte) {
+		pkt := segment(1, header.TCPFlagAck, uint32(i), 100, nil, data)
+		defer pkt.DecRef()
+		if err := a.write(w, &routes[i], params, pkt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range ackHoldLimit {
+		send(i, nil)
+	}
+	if len(w.out) != 0 {
+		t.Fatalf("%d acknowledgements went out, want none", len(w.out))
+	}
+	send(ackHoldLimit, nil)
+	for _, i := range []int{0, 7, ackHoldLimit - 1} {
+		send(i, []byte("x"))
+	}
+	if got, want := strings.Join(w.out, " "), "1:256 1:0 1:7 1:255"; got != want {
+		t.Errorf("%q went out, want %q", got, want)
+	}
+	w.out = nil
+	for i := range 4 { // room for three
+		send(ackHoldLimit+1+i, nil)
+	}
+	if got, want := strings.Join(w.out, " "), "1:260"; got != want {
+		t.Errorf("%q went out, want %q", got, want)
+	}
+	w.out = nil
+	a.turn(false)
+	seen := map[string]bool{}
+	for _, s := range w.out {
+		seen[s] = true
+	}
+	if len(w.out) != ackHoldLimit || len(seen) != ackHoldLimit || seen["1:7"] || !seen["1:1"] || !seen["1:259"] {
+		t.Errorf("%d acknowledgements went out at the end, %d different", len(w.out), len(seen))
+	}
+}
