@@ -3,16 +3,19 @@ package ext4
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"sync"
 )
 
 var le = binary.LittleEndian
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// castagnoli is made when it is first needed: that costs a boot under TCG
+// milliseconds, and not every guest has a disk.
+var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
 // crc32c continues a CRC-32C without the inversions at its ends, which ext4
 // leaves out so that checksums can be chained.
 func crc32c(crc uint32, p []byte) uint32 {
-	return ^crc32.Update(^crc, castagnoli, p)
+	return ^crc32.Update(^crc, castagnoli(), p)
 }
 
 func crc32cLE32(crc, v uint32) uint32 {

@@ -225,7 +225,7 @@ func (n *inode) findIndexed(name string) (slot, error) {
 // hash, then by another one, since names with the same hash are not rare with
 // the oldest hash.
 func hashPos(h uint32, name []byte) int64 {
-	return int64(h>>1)<<32 | int64(crc32.Checksum(name, castagnoli))
+	return int64(h>>1)<<32 | int64(crc32.Checksum(name, castagnoli()))
 }
 
 // readHashed is ReadDir in the order of hashes.

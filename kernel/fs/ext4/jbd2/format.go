@@ -20,6 +20,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"sync"
 	"syscall"
 )
 
@@ -83,10 +84,11 @@ const minLog = 1024
 
 const commitCsum = 0x10 // offset of the checksum in a commit block
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// castagnoli is made when it is first needed, see ext4's.
+var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
 // crc32c continues a CRC-32C without the inversions at its ends.
-func crc32c(crc uint32, p []byte) uint32 { return ^crc32.Update(^crc, castagnoli, p) }
+func crc32c(crc uint32, p []byte) uint32 { return ^crc32.Update(^crc, castagnoli(), p) }
 
 // csumWithout returns the checksum of d with the four bytes at off zero.
 func csumWithout(seed uint32, d []byte, off int) uint32 {
