@@ -296,6 +296,10 @@ func fillRandom(p []byte) {
 	}
 }
 
+// haveRDRAND says that the CPU has the instruction; initCPU finds out. Asking
+// each time would be slow: a hypervisor intercepts CPUID.
+var haveRDRAND bool
+
 // randomState is the state of a xorshift generator that whitens the time
 // stamp counter where the CPU has no RDRAND.
 var randomState uint64
@@ -303,7 +307,7 @@ var randomState uint64
 // randomWord returns 64 bits from RDRAND, or, where there is none, bits that
 // only the jitter of the time stamp counter makes hard to guess.
 func randomWord() uint64 {
-	if _, _, c, _ := cpu.CPUID(1, 0); c&(1<<30) != 0 {
+	if haveRDRAND {
 		if v, ok := cpu.Random(); ok {
 			return v
 		}

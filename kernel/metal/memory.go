@@ -90,11 +90,28 @@ func mapRange(va uintptr, phys, end uint64, flags pagetable.Entry) bool {
 			phys += pagetable.LargeSize
 			continue
 		}
-		if !mapKernel(va, phys, flags) {
+		stop := min(end, (phys+pagetable.LargeSize)&^(pagetable.LargeSize-1))
+		if !mapPages(va, phys, stop, flags) {
 			return false
 		}
-		va += frame.Size
-		phys += frame.Size
+		va += uintptr(stop - phys)
+		phys = stop
+	}
+	return true
+}
+
+// mapPages maps physical memory with 4 KB pages, the last one wholly.
+func mapPages(va uintptr, phys, end uint64, flags pagetable.Entry) bool {
+	for phys < end {
+		run := tables.EnsureRun(kernelRoot, va)
+		if len(run) == 0 {
+			return false
+		}
+		for i := 0; i < len(run) && phys < end; i++ {
+			run[i] = pagetable.Entry(phys) | flags
+			va += frame.Size
+			phys += frame.Size
+		}
 	}
 	return true
 }
@@ -124,64 +141,46 @@ func mapMachine() bool {
 		}
 	}
 	h := &header
-	return mapMetal(h.MetalText, pteText) && mapMetal(h.MetalROData, pteROData) &&
+	return protectDirect() && mapMetal(h.MetalText, pteText) && mapMetal(h.MetalROData, pteROData) &&
 		mapMetal(h.MetalData, pteData) && mapKernelProgram()
 }
 
-// mapDirect adds RAM to the direct map. What other mappings protect from
-// writing is read-only here too.
+// mapDirect adds RAM to the direct map, the image in it page by page.
 func mapDirect(start, end uint64) bool {
 	start = (start + frame.Size - 1) &^ (frame.Size - 1)
 	end &^= frame.Size - 1
-	img := header.Image
-	for start < end {
-		switch {
-		case end <= img.Addr || start >= img.End():
-			return mapRange(directMapBase+uintptr(start), start, end, pteData)
-		case start < img.Addr:
-			if !mapRange(directMapBase+uintptr(start), start, img.Addr, pteData) {
-				return false
-			}
-			start = img.Addr
-		default: // inside the image, page by page
-			flags := pteData
-			if readOnlyImage(start) {
-				flags = pteROData
-			}
-			if !mapKernel(directMapBase+uintptr(start), start, flags) {
-				return false
-			}
-			start += frame.Size
-		}
-	}
-	return true
+	image := header.Image
+	from := min(max(image.Addr&^(frame.Size-1), start), end)
+	to := min(max((image.End()+frame.Size-1)&^(frame.Size-1), start), end)
+	return mapRange(directMapBase+uintptr(start), start, from, pteData) &&
+		mapPages(directMapBase+uintptr(from), from, to, pteData) &&
+		mapRange(directMapBase+uintptr(to), to, end, pteData)
 }
 
-// readOnlyImage reports whether the image's page at phys is never written.
-func readOnlyImage(phys uint64) bool {
+// protectDirect makes read-only in the direct map what of the image is never
+// written.
+func protectDirect() bool {
 	h := &header
-	if within(h.MetalText, phys) || within(h.MetalROData, phys) || within(h.RootFS, phys) {
-		return true
+	if !protectRange(h.MetalText) || !protectRange(h.MetalROData) || !protectRange(h.RootFS) {
+		return false
 	}
 	for i := range h.SegmentCount {
 		s := &h.Segments[i]
-		if s.Flags&bootinfo.SegmentWrite == 0 && phys >= s.Phys && phys < s.Phys+s.FileSize {
-			return true
-		}
-	}
-	return false
-}
-
-func within(r bootinfo.Range, addr uint64) bool { return addr >= r.Addr && addr < r.End() }
-
-func mapMetal(r bootinfo.Range, flags pagetable.Entry) bool {
-	start := r.Addr &^ (frame.Size - 1)
-	for p := start; p < r.End(); p += frame.Size {
-		if !mapKernel(bootinfo.MetalBase+uintptr(p), p, flags) {
+		if s.Flags&bootinfo.SegmentWrite == 0 && !protectRange(bootinfo.Range{Addr: s.Phys, Size: s.FileSize}) {
 			return false
 		}
 	}
 	return true
+}
+
+func protectRange(r bootinfo.Range) bool {
+	start := r.Addr &^ (frame.Size - 1)
+	return mapPages(directMapBase+uintptr(start), start, r.End(), pteROData)
+}
+
+func mapMetal(r bootinfo.Range, flags pagetable.Entry) bool {
+	start := r.Addr &^ (frame.Size - 1)
+	return mapPages(bootinfo.MetalBase+uintptr(start), start, r.End(), flags)
 }
 
 // mapKernelProgram maps what the image holds of the kernel program; the rest
@@ -195,10 +194,8 @@ func mapKernelProgram() bool {
 		} else if s.Flags&bootinfo.SegmentExec != 0 {
 			flags, prot = pteText, region.Read|region.Exec
 		}
-		for off := uint64(0); off < s.FileSize; off += frame.Size {
-			if !mapKernel(uintptr(s.Virt+off), s.Phys+off, flags) {
-				return false
-			}
+		if !mapPages(uintptr(s.Virt), s.Phys, s.Phys+s.FileSize, flags) {
+			return false
 		}
 		end := (s.Virt + s.MemSize + frame.Size - 1) &^ (frame.Size - 1)
 		if !regions.Set(uintptr(s.Virt), uintptr(end), prot) {

@@ -46,6 +46,18 @@ func TestAllocAll(t *testing.T) {
 	}
 }
 
+func TestFill(t *testing.T) {
+	for n := range 40 {
+		p := make([]uint8, n+2)
+		fill(p[1:n+1], 0xfe)
+		for i, got := range p {
+			if want := i > 0 && i <= n; (got == 0xfe) != want || !want && got != 0 {
+				t.Fatalf("after fill of %d bytes, byte %d = %#x", n, i-1, got)
+			}
+		}
+	}
+}
+
 func TestFreeRefuses(t *testing.T) {
 	a := newTest(t, 16)
 	f := a.Alloc(0)

@@ -180,6 +180,16 @@ func (t *Tables) Translate(root frame.Addr, va uintptr) (uint64, bool) {
 // returns nil if there is no memory, or a large page is in the way.
 func (t *Tables) Ensure(root frame.Addr, va uintptr) *Entry { return t.ensure(root, va, 0) }
 
+// EnsureRun is Ensure for va and the pages behind it, as many as have their
+// entries in the same table. It returns none where Ensure returns nil.
+func (t *Tables) EnsureRun(root frame.Addr, va uintptr) []Entry {
+	e := t.ensure(root, va, 0)
+	if e == nil {
+		return nil
+	}
+	return unsafe.Slice(e, entries-va>>12&(entries-1))
+}
+
 // EnsureLarge is Ensure for the entry that maps 2 MB (level 1) or 1 GB
 // (level 2).
 func (t *Tables) EnsureLarge(root frame.Addr, va uintptr, level int) *Entry {

@@ -79,6 +79,36 @@ func TestMapAgainstModel(t *testing.T) {
 	}
 }
 
+// TestEnsureRun: the entries of a run are those that Ensure returns one by one,
+// to the end of their table.
+func TestEnsureRun(t *testing.T) {
+	tables, _, _ := newTest(t, 64)
+	root := tables.New()
+	for _, tt := range []struct {
+		va  uintptr
+		len int
+	}{
+		{0x40000000, 512},
+		{0x40001000, 511},
+		{0x401ff000, 1},
+		{0x40200000, 512},
+	} {
+		run := tables.EnsureRun(root, tt.va)
+		if len(run) != tt.len {
+			t.Errorf("EnsureRun(%#x) has %d entries, want %d", tt.va, len(run), tt.len)
+		}
+		for i := range run {
+			if got, want := &run[i], tables.Ensure(root, tt.va+uintptr(i)*frame.Size); got != want {
+				t.Fatalf("entry %d of EnsureRun(%#x) is at %p, want %p", i, tt.va, got, want)
+			}
+		}
+	}
+	*tables.EnsureLarge(root, 0x80000000, 1) = Present | Large
+	if run := tables.EnsureRun(root, 0x80001000); run != nil {
+		t.Errorf("EnsureRun below a large page has %d entries, want none", len(run))
+	}
+}
+
 func TestKernelHalfIsShared(t *testing.T) {
 	tables, _, k := newTest(t, 64)
 	a, b := tables.New(), tables.New()
