@@ -66,12 +66,15 @@ func Boot(c Config) (*Sentry, error) {
 		Pressure: s.memory.check,
 		NoMemory: s.memory.noMemory,
 	})
+	devices, broken := virtio.Discover()
+	if err := useEntropyDevice(devices); err != nil {
+		return nil, err
+	}
 	if err := s.initKernel(total); err != nil {
 		return nil, err
 	}
 	// Programs that need no network run without one that does not work.
-	devices, err := virtio.Discover()
-	if err := errors.Join(err, s.networks.attach(devices, c.Interfaces)); err != nil {
+	if err := errors.Join(broken, s.networks.attach(devices, c.Interfaces)); err != nil {
 		notice.Printf("network: %v", err)
 	}
 	if err := s.findStorage(devices); err != nil {

@@ -1,9 +1,12 @@
 package sentry
 
 import (
+	crand "crypto/rand"
 	"errors"
+	"io"
 	"reflect"
 	"testing"
+	"testing/iotest"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/abi/linux"
@@ -37,6 +40,20 @@ func TestDescribeExit(t *testing.T) {
 		if got := describeExit(tt.ws, tt.fault); got != tt.want {
 			t.Errorf("%s: describeExit = %+v, want %+v", tt.name, got, tt.want)
 		}
+	}
+}
+
+// TestEntropy: a read of up to a page is whole, however little the device gives
+// at a time.
+func TestEntropy(t *testing.T) {
+	endless := iotest.OneByteReader(crand.Reader)
+	for _, n := range []int{0, 1, machine.PageSize} {
+		if got, err := (entropy{endless}).Read(make([]byte, n)); got != n || err != nil {
+			t.Errorf("Read of %d bytes = %d, %v", n, got, err)
+		}
+	}
+	if n, err := (entropy{iotest.ErrReader(io.ErrClosedPipe)}).Read(make([]byte, 8)); n != 0 || !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("Read from a broken device = %d, %v", n, err)
 	}
 }
 
