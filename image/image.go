@@ -44,6 +44,20 @@ func Open(path string) (*Image, error) {
 	return img, err
 }
 
+// OpenUnchecked is Open without the checksum, for which Check is then called.
+func OpenUnchecked(path string) (*Image, error) {
+	var img *Image
+	err := withFile(path, func(r io.ReaderAt, size int64) (err error) {
+		img, err = parseUnchecked(r, size)
+		return err
+	})
+	return img, err
+}
+
+// Check compares the image at path with its checksum. An error about its
+// content is a *FormatError.
+func Check(path string) error { return withFile(path, checkTrailer) }
+
 // withFile has do read the regular file at path, whose name is put before its
 // error.
 func withFile(path string, do func(r io.ReaderAt, size int64) error) error {
@@ -86,6 +100,19 @@ func IsImage(path string) (bool, error) {
 // Parse reads the image of size bytes in r. An error about its content is a
 // *FormatError.
 func Parse(r io.ReaderAt, size int64) (*Image, error) {
+	img, err := parseUnchecked(r, size)
+	if err != nil {
+		return nil, err
+	}
+	// Last: what is wrong in particular tells more.
+	if err := checkTrailer(r, size); err != nil {
+		return nil, err
+	}
+	return img, nil
+}
+
+// parseUnchecked is Parse without the checksum.
+func parseUnchecked(r io.ReaderAt, size int64) (*Image, error) {
 	f, err := elf.NewFile(io.NewSectionReader(r, 0, size))
 	if err != nil {
 		var elfErr *elf.FormatError
@@ -105,10 +132,6 @@ func Parse(r io.ReaderAt, size int64) (*Image, error) {
 		if err := step(); err != nil {
 			return nil, err
 		}
-	}
-	// Last: what is wrong in particular tells more.
-	if err := checkTrailer(r, size); err != nil {
-		return nil, err
 	}
 	return &p.Image, nil
 }

@@ -24,6 +24,9 @@ type Options struct {
 	Image    string // path
 	Manifest image.Manifest
 	ImageEnd uint64 // first physical address after the image
+	// Check finds out whether the image is damaged, which takes a while. If
+	// not nil, it is called while QEMU starts.
+	Check func() error
 
 	Accel   string // one of Accelerators; "" means auto
 	Machine string // one of qemu.Types; "" means microvm

@@ -100,6 +100,7 @@ type session struct {
 	cancel  chan struct{} // closed when they were typed
 	shown   int64         // bytes of console output; guarded by copied
 	copied  chan error    // gets the console copy's end
+	checked chan error    // gets what Options.Check returns
 }
 
 // start starts the machine and what serves its channels.
@@ -127,7 +128,7 @@ func (p *plan) start(o Options, std Stdio) (*session, error) {
 	s := &session{
 		command: o.command(), std: std, process: process, control: newControl(std.Err), timeout: o.StopTimeout,
 		keys: p.config.Interactive, started: o.Started, paused: o.Paused,
-		cancel: make(chan struct{}), copied: make(chan error, 1),
+		cancel: make(chan struct{}), copied: make(chan error, 1), checked: make(chan error, 1),
 	}
 	if s.started == nil {
 		s.started = func() {}
@@ -136,6 +137,19 @@ func (p *plan) start(o Options, std Stdio) (*session, error) {
 		if err := process.DeepenBacklog(p.listeners()); err != nil {
 			trace("kiln run: many connections at once to a published port may stall: " + err.Error())
 		}
+	}()
+	go func() {
+		if o.Check == nil {
+			s.checked <- nil
+			return
+		}
+		// QEMU reads the whole image before the guest begins, no faster than
+		// this, so nothing of a damaged image's program will have run.
+		err := o.Check()
+		if err != nil {
+			err = errors.Join(err, process.Kill())
+		}
+		s.checked <- err
 	}()
 	go s.control.read(process.Control)
 	go s.control.write(process.Control)
@@ -177,6 +191,9 @@ func (s *session) serve(signals <-chan os.Signal, user *userTerminal) (int, erro
 	status := s.process.Status()
 	<-s.control.ended
 	user.restore()
+	if err := <-s.checked; err != nil {
+		return ExitUsage, &Error{ExitUsage, err.Error(), ""}
+	}
 	return outcome(status, s.control.exit, s.shown > 0, why)
 }
 

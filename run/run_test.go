@@ -132,6 +132,25 @@ func TestRunOutput(t *testing.T) {
 	}
 }
 
+// TestRunChecked: a damaged image's machine is ended, and that is what is said,
+// whether the machine would have run on or has crashed already.
+func TestRunChecked(t *testing.T) {
+	damage := errors.New("hello.img: the file was damaged")
+	for _, script := range []string{"exec sleep 60", "exit 0"} {
+		o := testOptions()
+		o.Check = func() error { time.Sleep(50 * time.Millisecond); return damage }
+		r := runFake(t, script, o, "", nil)
+		if r.code != ExitUsage || r.err == nil || r.err.Error() != damage.Error() || r.elapsed > 20*time.Second {
+			t.Errorf("%s: Run = %+v, want status 2 and the damage", script, r)
+		}
+	}
+	o := testOptions()
+	o.Check = func() error { return nil }
+	if r := runFake(t, `echo '{"exit":7}' >&3`, o, "", nil); r.code != 7 || r.err != nil {
+		t.Errorf("Run of a sound image = %+v, want status 7", r)
+	}
+}
+
 // TestRunStarted: what lives is said to have started, once, however soon it
 // ends; what QEMU refuses is not.
 func TestRunStarted(t *testing.T) {

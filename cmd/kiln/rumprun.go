@@ -92,7 +92,7 @@ func (a *app) rumprunDump(c *rumprun.Command) (int, error) {
 	}
 	defer done()
 	c.Options.Image = c.App
-	o, cleanUp, err := a.openImage(c.Options, c.Config, c.Dir)
+	o, cleanUp, err := a.openChecked(c.Options, c.Config, c.Dir)
 	if err != nil {
 		return 0, err
 	}

@@ -36,7 +36,7 @@ func (a *app) rumprunISO(c *rumprun.Command) (int, error) {
 		defer os.RemoveAll(dir)
 	}
 	c.Options.Image = c.App
-	o, cleanUp, err := a.openImage(c.Options, c.Config, dir)
+	o, cleanUp, err := a.openChecked(c.Options, c.Config, dir)
 	if err != nil {
 		return exitFailure, err
 	}

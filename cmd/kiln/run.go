@@ -116,7 +116,8 @@ func (a *app) stdio() run.Stdio { return run.Stdio{In: a.stdin, Out: a.stdout, E
 
 // openImage reads the image o.Image, or bakes the program of that name to one:
 // to a file in dir, or if that is "" to one that done removes. config is the
-// path of a Rumprun configuration, "" for none.
+// path of a Rumprun configuration, "" for none. The image's checksum is left to
+// Options.Check.
 func (a *app) openImage(o run.Options, config, dir string) (_ run.Options, done func(), err error) {
 	done = func() {}
 	if o.Image, err = a.packageImage(o.Image); err != nil {
@@ -138,11 +139,12 @@ func (a *app) openImage(o run.Options, config, dir string) (_ run.Options, done 
 			return o, nil, err
 		}
 	}
-	img, err := image.Open(o.Image)
+	img, err := image.OpenUnchecked(o.Image)
 	if err != nil {
 		done()
 		return o, nil, err
 	}
+	o.Check = func() error { return image.Check(o.Image) }
 	o.Manifest, o.ImageEnd = img.Manifest, img.Header.Image.End()
 	if config != "" {
 		notes, err := o.ReadRumprunConfig(config)
@@ -151,6 +153,19 @@ func (a *app) openImage(o run.Options, config, dir string) (_ run.Options, done 
 			return o, nil, err
 		}
 		a.note(notes)
+	}
+	return o, done, nil
+}
+
+// openChecked is openImage for who does not run the image.
+func (a *app) openChecked(o run.Options, config, dir string) (run.Options, func(), error) {
+	o, done, err := a.openImage(o, config, dir)
+	if err != nil {
+		return o, nil, err
+	}
+	if err := o.Check(); err != nil {
+		done()
+		return o, nil, err
 	}
 	return o, done, nil
 }
