@@ -45,10 +45,8 @@ func Run(o Options, std Stdio) (int, error) {
 	if err != nil {
 		return exitCode(err), err
 	}
-	for _, note := range p.notes {
-		fmt.Fprintf(std.Err, "%s: %s\n", o.command(), note)
-	}
 	if p.config.Interactive {
+		<-s.checked // and notes were written, which a raw terminal would garble
 		if err := user.makeRaw(); err != nil {
 			fmt.Fprintf(std.Err, "%s: the terminal stays as it is: %v\n", o.command(), err)
 		}
@@ -100,7 +98,8 @@ type session struct {
 	cancel  chan struct{} // closed when they were typed
 	shown   int64         // bytes of console output; guarded by copied
 	copied  chan error    // gets the console copy's end
-	checked chan error    // gets what Options.Check returns
+	checked chan struct{} // closed once the image was checked
+	damage  error         // what was found; guarded by checked
 }
 
 // start starts the machine and what serves its channels.
@@ -128,7 +127,7 @@ func (p *plan) start(o Options, std Stdio) (*session, error) {
 	s := &session{
 		command: o.command(), std: std, process: process, control: newControl(std.Err), timeout: o.StopTimeout,
 		keys: p.config.Interactive, started: o.Started, paused: o.Paused,
-		cancel: make(chan struct{}), copied: make(chan error, 1), checked: make(chan error, 1),
+		cancel: make(chan struct{}), copied: make(chan error, 1), checked: make(chan struct{}),
 	}
 	if s.started == nil {
 		s.started = func() {}
@@ -139,17 +138,8 @@ func (p *plan) start(o Options, std Stdio) (*session, error) {
 		}
 	}()
 	go func() {
-		if o.Check == nil {
-			s.checked <- nil
-			return
-		}
-		// QEMU reads the whole image before the guest begins, no faster than
-		// this, so nothing of a damaged image's program will have run.
-		err := o.Check()
-		if err != nil {
-			err = errors.Join(err, process.Kill())
-		}
-		s.checked <- err
+		defer close(s.checked)
+		s.damage = s.check(o.Check, p.notes)
 	}()
 	go s.control.read(process.Control)
 	go s.control.write(process.Control)
@@ -158,6 +148,21 @@ func (p *plan) start(o Options, std Stdio) (*session, error) {
 		go s.copyInput()
 	}
 	return s, nil
+}
+
+// check has QEMU killed if the image is damaged. QEMU reads the whole image
+// before the guest begins, no faster than this, so nothing of a damaged image's
+// program will have run. notes are for the user of a sound one.
+func (s *session) check(check func() error, notes []string) error {
+	if check != nil {
+		if err := check(); err != nil {
+			return errors.Join(err, s.process.Kill())
+		}
+	}
+	for _, note := range notes {
+		fmt.Fprintf(s.std.Err, "%s: %s\n", s.command, note)
+	}
+	return nil
 }
 
 // memoryFile returns a file without a name that holds data. QEMU opens it
@@ -191,8 +196,9 @@ func (s *session) serve(signals <-chan os.Signal, user *userTerminal) (int, erro
 	status := s.process.Status()
 	<-s.control.ended
 	user.restore()
-	if err := <-s.checked; err != nil {
-		return ExitUsage, &Error{ExitUsage, err.Error(), ""}
+	<-s.checked
+	if s.damage != nil {
+		return ExitUsage, &Error{ExitUsage, s.damage.Error(), ""}
 	}
 	return outcome(status, s.control.exit, s.shown > 0, why)
 }
