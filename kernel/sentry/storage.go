@@ -3,6 +3,7 @@ package sentry
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -69,7 +70,7 @@ type storage struct {
 func (s *Sentry) findStorage(found []virtio.Found) error {
 	s.storage = &storage{
 		cache: disk.NewCache(disk.Options{
-			MemoryFile: s.kernel.MemoryFile(), Memory: cacheMemory, Populate: populate,
+			MemoryFile: s.kernel.MemoryFile(), Memory: cacheMemory, Populate: populate, Collect: debug.FreeOSMemory,
 		}),
 		folders: make(map[string]folder),
 	}

@@ -26,6 +26,9 @@ type Options struct {
 	// Populate gives frames to the pages of the memory file's mapping in b,
 	// so that touching them cannot fail. It may be nil.
 	Populate func(b []byte) error
+	// Collect gives back memory that the kernel itself does not need. It takes
+	// long, and is called when there is none else. It may be nil.
+	Collect func()
 }
 
 // Cache is the page cache of all file systems.
@@ -198,6 +201,12 @@ func (c *Cache) populate(b []byte) error {
 	err := c.o.Populate(b)
 	if err != nil {
 		c.evict(len(b)/pageSize+1, false)
+		err = c.o.Populate(b)
+	}
+	// Files in memory can push the cache out altogether, while garbage of the
+	// kernel's takes as much as its heap may: a read must not fail for that.
+	if err != nil && c.o.Collect != nil {
+		c.o.Collect()
 		err = c.o.Populate(b)
 	}
 	return err

@@ -163,6 +163,47 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// TestNoMemory: where nothing can be evicted, the kernel's garbage goes before a
+// read or a write fails.
+func TestNoMemory(t *testing.T) {
+	var full, collected bool
+	garbage := true
+	w := newWorld(t, disktest.New(1000), disk.Options{
+		Populate: func([]byte) error {
+			if full {
+				return syscall.ENOMEM
+			}
+			return nil
+		},
+		Collect: func() {
+			collected = true
+			full = full && !garbage
+		},
+	})
+	fd := w.open("/a", linux.O_RDWR|linux.O_CREAT)
+	defer fd.DecRef(w.ctx)
+	w.is("truncate", w.truncate(fd, 1<<20), nil)
+	read := func(off int64) error {
+		_, err := fd.PRead(w.ctx, usermem.BytesIOSequence(make([]byte, 10)), off, vfs.ReadOptions{})
+		return err
+	}
+	w.is("read", read(0), nil)
+	if collected {
+		t.Error("garbage is collected while there is memory")
+	}
+	full = true
+	w.is("read without memory", read(300_000), nil)
+	full = true
+	w.write(fd, []byte("text"), 600_000)
+	if !collected {
+		t.Error("garbage was not collected")
+	}
+	full, garbage = true, false
+	w.is("read without memory and garbage", read(900_000), linuxerr.ENOMEM)
+	full = false
+	w.is("read afterwards", read(900_000), nil)
+}
+
 // TestFlusher: what is dirty is written back without anybody asking.
 func TestFlusher(t *testing.T) {
 	w := newWorld(t, disktest.New(1<<20), small)
