@@ -44,11 +44,15 @@ func Open(path string) (*Image, error) {
 	return img, err
 }
 
-// OpenUnchecked is Open without the checksum, for which Check is then called.
+// OpenUnchecked is Open for who runs the image soon: without Files, and without
+// the checksum, for which Check is then called.
 func OpenUnchecked(path string) (*Image, error) {
 	var img *Image
 	err := withFile(path, func(r io.ReaderAt, size int64) (err error) {
-		img, err = parseUnchecked(r, size)
+		var p *parser
+		if p, err = parseMost(r, size); err == nil {
+			img = &p.Image
+		}
 		return err
 	})
 	return img, err
@@ -100,7 +104,10 @@ func IsImage(path string) (bool, error) {
 // Parse reads the image of size bytes in r. An error about its content is a
 // *FormatError.
 func Parse(r io.ReaderAt, size int64) (*Image, error) {
-	img, err := parseUnchecked(r, size)
+	p, err := parseMost(r, size)
+	if err == nil {
+		err = p.files()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -108,11 +115,11 @@ func Parse(r io.ReaderAt, size int64) (*Image, error) {
 	if err := checkTrailer(r, size); err != nil {
 		return nil, err
 	}
-	return img, nil
+	return &p.Image, nil
 }
 
-// parseUnchecked is Parse without the checksum.
-func parseUnchecked(r io.ReaderAt, size int64) (*Image, error) {
+// parseMost reads all but the list of files and the checksum.
+func parseMost(r io.ReaderAt, size int64) (*parser, error) {
 	f, err := elf.NewFile(io.NewSectionReader(r, 0, size))
 	if err != nil {
 		var elfErr *elf.FormatError
@@ -128,12 +135,12 @@ func parseUnchecked(r io.ReaderAt, size int64) (*Image, error) {
 		return nil, &FormatError{0, "no x86-64 executable", fmt.Sprint(f.Class, " ", f.Machine, " ", f.Type)}
 	}
 	p := &parser{Image: Image{Size: size}, f: f}
-	for _, step := range []func() error{p.segments, p.note, p.header, p.manifest, p.files} {
+	for _, step := range []func() error{p.segments, p.note, p.header, p.manifest} {
 		if err := step(); err != nil {
 			return nil, err
 		}
 	}
-	return &p.Image, nil
+	return p, nil
 }
 
 // A parser reads an image, step by step.

@@ -217,6 +217,22 @@ func TestOpen(t *testing.T) {
 	if _, err := Open(dir); err == nil || isFormatError(err) {
 		t.Errorf("Open of a directory = %v, want an error that is not about the content", err)
 	}
+	// OpenUnchecked leaves a byte that only the checksum covers to Check.
+	damaged := bytes.Clone(raw)
+	damaged[len(raw)-1] ^= 1
+	dent := write("dent.img", damaged)
+	for path, sound := range map[string]bool{good: true, dent: false} {
+		img, err := OpenUnchecked(path)
+		if err != nil || img.Manifest.Program != "/bin/hello" || img.Files != nil {
+			t.Errorf("OpenUnchecked(%s) = %+v, %v", path, img, err)
+		}
+		if err := Check(path); sound && err != nil || !sound && !isFormatError(err) {
+			t.Errorf("Check(%s) = %v", path, err)
+		}
+	}
+	if _, err := OpenUnchecked(write("text.img", []byte("text"))); !isFormatError(err) {
+		t.Errorf("OpenUnchecked of a text = %v, want a FormatError", err)
+	}
 	for name, tt := range map[string]struct {
 		b    []byte
 		want bool
