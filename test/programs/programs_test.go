@@ -22,6 +22,7 @@ var special = map[string]struct {
 	"hello":     {output: "hello, kiln\n"},
 	"nullderef": {output: "nullderef: before\n", signal: syscall.SIGSEGV},
 	"fsx":       {output: " bytes: ok\n"}, // behind its counts
+	"entropy":   {output: "5000 bytes, random\n"},
 }
 
 // arguments are those of programs that want some; FILE stands for a file that
