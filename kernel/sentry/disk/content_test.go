@@ -218,6 +218,39 @@ func TestFlusher(t *testing.T) {
 	}
 }
 
+// TestRemoveWhileFlushed: a file that is being written back when it is removed
+// is gone, and its space free, when the call returns.
+func TestRemoveWhileFlushed(t *testing.T) {
+	f := disktest.New(1 << 20)
+	w := newWorld(t, f, disk.Options{})
+	before := f.Inodes()
+	fd := w.open("/big", linux.O_RDWR|linux.O_CREAT)
+	for i := range 40 { // pages apart are written one by one
+		w.write(fd, []byte("x"), int64(i)<<20)
+	}
+	fd.DecRef(w.ctx)
+	begun := make(chan bool, 100)
+	f.Fail = func(call string, _ int64) error {
+		if call == "write" {
+			begun <- true
+			time.Sleep(2 * time.Millisecond)
+		}
+		return nil
+	}
+	synced := make(chan error)
+	go func() { synced <- w.vfs.SyncAllFilesystems(w.ctx) }()
+	<-begun
+	if err := w.unlink("/big"); err != nil {
+		t.Error(err)
+	}
+	if n := f.Inodes(); n != before {
+		t.Errorf("%d inodes after the only file was removed, want %d", n, before)
+	}
+	if err := <-synced; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestTimes: the time of a change is the write's, not that of writing back, and
 // utimensat(2) is not undone by it.
 func TestTimes(t *testing.T) {

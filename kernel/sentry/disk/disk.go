@@ -56,6 +56,7 @@ type Filesystem struct {
 	nodesMu sync.Mutex
 	nodes   map[fs.Inode]*node // guarded by nodesMu: those with references
 	closed  bool               // guarded by nodesMu: shut down
+	written *sync.Cond         // a node's flushing has become less; its lock is nodesMu
 
 	lruMu    sync.Mutex
 	lru      dentryList // guarded by lruMu: unreferenced dentries, the latest first
@@ -83,6 +84,7 @@ func New(ctx context.Context, v *vfs.VirtualFilesystem, t vfs.FilesystemType, f 
 		source: source, remote: f.Remote(), nodes: make(map[fs.Inode]*node),
 		reporter: reporter{source: source},
 	}
+	d.written = sync.NewCond(&d.nodesMu)
 	i, err := f.Root()
 	if err == nil {
 		var n *node
@@ -126,10 +128,13 @@ func (d *Filesystem) Sync(ctx context.Context) error {
 func (d *Filesystem) writeBack() error {
 	var first error
 	for _, n := range d.dirtyNodes() {
+		if !n.beginFlush() {
+			continue
+		}
 		if err := n.writeBack(); err != nil && first == nil {
 			first = err
 		}
-		n.decRef()
+		n.endFlush()
 	}
 	return first
 }

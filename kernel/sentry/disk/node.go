@@ -21,8 +21,9 @@ type node struct {
 	kind  linux.FileMode
 	rdev  uint64
 
-	refs   int  // guarded by d.nodesMu
-	closed bool // guarded by d.nodesMu: inode is given back
+	refs     int  // guarded by d.nodesMu
+	flushing int  // guarded by d.nodesMu: how many of refs are beginFlush's
+	closed   bool // guarded by d.nodesMu: inode is given back
 
 	locks   vfs.FileLocks
 	watches vfs.Watches
@@ -97,7 +98,59 @@ func (n *node) incRef() {
 
 // decRef gives back a reference. The last one writes the file back and gives
 // back the inode. The caller holds no lock that input or output would hold up.
+//
+// If only those who write back have references left, and the file has no name,
+// decRef waits until they are done: who has removed a file finds its space free.
 func (n *node) decRef() {
+	wait := n.isLeftToFlush() && n.isNameless()
+	n.release()
+	if !wait {
+		return
+	}
+	n.d.nodesMu.Lock()
+	defer n.d.nodesMu.Unlock()
+	for n.flushing > 0 {
+		n.d.written.Wait()
+	}
+}
+
+// isLeftToFlush reports whether all references but the caller's are
+// beginFlush's.
+func (n *node) isLeftToFlush() bool {
+	n.d.nodesMu.Lock()
+	defer n.d.nodesMu.Unlock()
+	return n.flushing > 0 && n.refs == n.flushing+1 && !n.closed
+}
+
+// isNameless reports whether no directory has the file any more.
+func (n *node) isNameless() bool {
+	a, err := n.inode.Attr()
+	return err == nil && a.Nlink == 0
+}
+
+// beginFlush takes a reference for writing back, unless the file is gone.
+func (n *node) beginFlush() bool {
+	n.d.nodesMu.Lock()
+	defer n.d.nodesMu.Unlock()
+	if n.closed {
+		return false
+	}
+	n.refs++
+	n.flushing++
+	return true
+}
+
+// endFlush gives back the reference of beginFlush.
+func (n *node) endFlush() {
+	n.release()
+	n.d.nodesMu.Lock()
+	defer n.d.nodesMu.Unlock()
+	n.flushing--
+	n.d.written.Broadcast()
+}
+
+// release gives back a reference, with what the last one does.
+func (n *node) release() {
 	d := n.d
 	d.nodesMu.Lock()
 	if n.refs > 1 || n.closed {
@@ -118,15 +171,14 @@ func (n *node) decRef() {
 	}
 	d.nodesMu.Unlock()
 	if last {
-		n.release()
+		n.giveBack()
 	}
 }
 
 // settle writes a file back that may be about to go, or, if it has no name any
 // more, forgets what would be written.
 func (n *node) settle() {
-	a, err := n.inode.Attr()
-	if err == nil && a.Nlink == 0 {
+	if n.isNameless() {
 		if n.content != nil {
 			n.content.forget()
 		}
@@ -140,8 +192,8 @@ func (n *node) settle() {
 	}
 }
 
-// release gives back memory and inode.
-func (n *node) release() {
+// giveBack gives back memory and inode.
+func (n *node) giveBack() {
 	if n.content != nil {
 		n.content.forget()
 	}
@@ -162,18 +214,18 @@ func (n *node) close() error {
 	if a, e := n.inode.Attr(); e != nil || a.Nlink != 0 {
 		err = n.writeBack()
 	}
-	n.release()
+	n.giveBack()
 	return err
 }
 
-// dirtyNodes returns the nodes with something to write back, with references.
+// dirtyNodes returns the nodes with something to write back, without references:
+// see beginFlush.
 func (d *Filesystem) dirtyNodes() []*node {
 	d.nodesMu.Lock()
 	defer d.nodesMu.Unlock()
 	var dirty []*node
 	for _, n := range d.nodes {
 		if n.isDirty() {
-			n.refs++
 			dirty = append(dirty, n)
 		}
 	}
