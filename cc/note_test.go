@@ -150,3 +150,34 @@ func TestNoteIsReproducible(t *testing.T) {
 		t.Error("the same source gave two different programs")
 	}
 }
+
+// TestLinkAgain: a program that takes a second way of linking leaves a standard
+// input alone that is not its own. make gives jobs that run side by side a
+// pipe.
+func TestLinkAgain(t *testing.T) {
+	if _, err := exec.LookPath("gcc"); err != nil {
+		t.Skipf("there is no compiler: %v", err)
+	}
+	t.Chdir(t.TempDir())
+	const names = "#include <netdb.h>\nint main(void) { struct addrinfo *a; return getaddrinfo(\"127.0.0.1\", 0, 0, &a); }\n"
+	if err := os.WriteFile("m.c", []byte(names), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	inv, err := Translate("gcc", strings.Fields("-o m m.c"), Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if code, err := inv.Run(os.Environ(), Stdio{In: r, Out: &out, Err: &out}); code != 0 || err != nil {
+		t.Fatalf("linking: status %d, %v\n%s", code, err, &out)
+	}
+	if out, err := exec.Command("./m").CombinedOutput(); err != nil {
+		t.Errorf("the program: %v\n%s", err, out)
+	}
+}

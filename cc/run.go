@@ -32,25 +32,23 @@ func (inv *Invocation) Run(env []string, std Stdio) (int, error) {
 	if len(inv.Links) == 0 {
 		return run(inv.Path, inv.Args, env, std)
 	}
-	if inv.Stdin && std.In != nil && len(inv.Links) > 1 {
-		source, err := io.ReadAll(std.In) // each way of linking compiles it
-		if err != nil {
+	var source []byte // each way of linking compiles it
+	if inv.Stdin && std.In != nil {
+		var err error
+		if source, err = io.ReadAll(std.In); err != nil {
 			return 0, fmt.Errorf("standard input: %w", err)
 		}
-		std.In = bytes.NewReader(source)
 	}
 	compiler, libc := describe(inv.Path, filepath.Base(inv.Path) == "musl-gcc")
 	build := buildnote.Build{Tuple: inv.tuple, Compiler: compiler, Libc: libc, Flags: strings.Join(inv.flags, " ")}
 	for _, l := range inv.Links {
 		build.Link = l.Kind
+		if inv.Stdin && std.In != nil {
+			std.In = bytes.NewReader(source)
+		}
 		code, done, err := inv.link(l, &build, env, std)
 		if done || err != nil {
 			return code, err
-		}
-		if s, ok := std.In.(io.Seeker); ok {
-			if _, err := s.Seek(0, io.SeekStart); err != nil {
-				return 0, fmt.Errorf("standard input: %w", err)
-			}
 		}
 	}
 	return 0, errors.New("no way to link") // the last one is never only tried
