@@ -54,8 +54,7 @@ type link struct {
 	addr       atomic.Pointer[tcpip.LinkAddress]
 
 	acks    ackHold
-	active  bool                  // the receive loop will call Idle again; guarded by dev.Tx
-	gather  int                   // packets that may wait for a notification; guarded by dev.Tx
+	gather  int                   // packets that may wait for Idle; 0 when it will not be called; guarded by dev.Tx
 	frames  int                   // delivered since the last Idle; the receive loop's
 	backlog []*stack.PacketBuffer // guarded by dev.Tx; references are ours
 	dropped atomic.Uint64         // packets that found the backlog full
@@ -95,9 +94,6 @@ func (l *link) Frame(h *net.Header, parts [][]byte, size int) {
 	}
 	if l.frames++; l.frames == 1 {
 		l.acks.begin()
-		l.dev.Tx.Lock()
-		l.active = true
-		l.dev.Tx.Unlock()
 	}
 	eth := header.Ethernet(parts[0])
 	kind, ok := l.packetType(eth)
@@ -161,12 +157,10 @@ func copyIn(parts [][]byte, size int) buffer.Buffer {
 // Idle implements net.Handler: the receive loop has delivered what there was,
 // and comes back after others have run if that was anything.
 func (l *link) Idle() {
-	more := l.frames > 0
-	l.acks.turn(more)
+	l.acks.turn(l.frames > 0)
 	tx := l.dev.Tx
 	tx.Lock()
 	defer tx.Unlock()
-	l.active = more
 	l.gather = min(l.frames/gatherDivisor, gatherLimit)
 	l.frames = 0
 	tx.Kick()
@@ -176,7 +170,7 @@ func (l *link) Idle() {
 // do so soon: it has seen enough frames lately that more packets will follow,
 // and is sure to come round. The caller holds tx.
 func (l *link) notify() {
-	if tx := l.dev.Tx; !l.active || tx.Unpublished() >= l.gather {
+	if tx := l.dev.Tx; tx.Unpublished() >= l.gather {
 		tx.Kick()
 	}
 }

@@ -64,13 +64,7 @@ type Stack struct {
 	order   []tcpip.NICID               // of resolv; guarded by mu
 	pending map[tcpip.NICID]*pending    // guarded by mu
 	hold    bool                        // see Options; guarded by mu
-	held    []held                      // guarded by mu
-}
-
-// held is an interface that begins with Release.
-type held struct {
-	id   tcpip.NICID
-	link *link
+	held    []tcpip.NICID               // begin with Release; guarded by mu
 }
 
 // pending is an interface that asks the network for its address.
@@ -189,8 +183,8 @@ func (s *Stack) Attach(dev *net.Device, c Interface) error {
 	if err := s.configureIPv6(id, c); err != nil {
 		return fmt.Errorf("network: %s: %w", c.Name, err)
 	}
-	if !c.canBeginLate() || !s.holds(id, l) {
-		if err := s.enable(id, l); err != nil {
+	if !c.canBeginLate() || !s.holds(id) {
+		if err := s.enable(id); err != nil {
 			return err
 		}
 	}
@@ -210,7 +204,8 @@ func (s *Stack) Attach(dev *net.Device, c Interface) error {
 }
 
 // enable has an interface send and receive.
-func (s *Stack) enable(id tcpip.NICID, l *link) error {
+func (s *Stack) enable(id tcpip.NICID) error {
+	l := s.linkOf(id)
 	if err := s.ip.EnableNIC(id); err != nil {
 		return fmt.Errorf("network: %s: %v", l.name, err)
 	}
@@ -219,11 +214,11 @@ func (s *Stack) enable(id tcpip.NICID, l *link) error {
 }
 
 // holds reports whether a new interface is to begin with Release.
-func (s *Stack) holds(id tcpip.NICID, l *link) bool {
+func (s *Stack) holds(id tcpip.NICID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.hold {
-		s.held = append(s.held, held{id, l})
+		s.held = append(s.held, id)
 	}
 	return s.hold
 }
@@ -236,8 +231,8 @@ func (s *Stack) Release() error {
 	s.hold, s.held = false, nil
 	s.mu.Unlock()
 	var errs []error
-	for _, h := range all {
-		errs = append(errs, s.enable(h.id, h.link))
+	for _, id := range all {
+		errs = append(errs, s.enable(id))
 	}
 	return errors.Join(errs...)
 }
