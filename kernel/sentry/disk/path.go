@@ -195,7 +195,8 @@ func (d *Filesystem) ReadlinkAt(ctx context.Context, rp *vfs.ResolvingPath) (str
 	return target, d.errno(err)
 }
 
-// PrependPath implements vfs.FilesystemImpl.
+// PrependPath implements vfs.FilesystemImpl. vd without a mount asks for the
+// path in the file system, up to its root: /proc/PID/mountinfo shows that.
 func (d *Filesystem) PrependPath(ctx context.Context, vfsroot, vd vfs.VirtualDentry, b *fspath.Builder) error {
 	d.treeMu.RLock()
 	defer d.treeMu.RUnlock()
@@ -203,7 +204,7 @@ func (d *Filesystem) PrependPath(ctx context.Context, vfsroot, vd vfs.VirtualDen
 		switch {
 		case vd.Mount() == vfsroot.Mount() && &e.vfsd == vfsroot.Dentry():
 			return vfs.PrependPathAtVFSRootError{}
-		case &e.vfsd == vd.Mount().Root():
+		case vd.Mount() != nil && &e.vfsd == vd.Mount().Root():
 			return nil
 		case e.parent == nil:
 			return vfs.PrependPathAtNonMountRootError{}
