@@ -8,6 +8,8 @@
 package bake
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,7 +18,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"kiln/image"
 )
@@ -73,6 +74,10 @@ type Options struct {
 	// Progress, if not nil, is told what is being done, in lines without
 	// their end.
 	Progress func(string)
+
+	// Context, if not nil, ends the baking when it ends, with its cause as
+	// the error.
+	Context context.Context
 }
 
 // Bake writes an image and returns its manifest. What is wrong with the
@@ -85,7 +90,7 @@ func Bake(o Options) (*image.Manifest, error) {
 	if err := checkOutput(o.Output); err != nil {
 		return nil, err
 	}
-	b := &baker{options: o, root: newRoot(), loaders: map[string]*loader{}}
+	b := &baker{ctx: cmp.Or(o.Context, context.Background()), options: o, root: newRoot(), loaders: map[string]*loader{}}
 	defer b.close()
 	m := o.manifest()
 	var err error
@@ -106,6 +111,9 @@ func Bake(o Options) (*image.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkMemory(o.Memory, p.end); err != nil {
+		return nil, err
+	}
 	b.progress("writing %s, %.1f MB", o.Output, float64(fileOffset(p.end))/1e6)
 	files := func() []image.File {
 		if o.Kernel == "" {
@@ -113,7 +121,7 @@ func Bake(o Options) (*image.Manifest, error) {
 		}
 		return m.Files
 	}
-	if err := writeImage(o.Output, p, files); err != nil {
+	if err := writeImage(b.ctx, o.Output, p, files); err != nil {
 		return nil, err
 	}
 	return m, nil
@@ -173,12 +181,9 @@ func (o *Options) checkText() error {
 	if strings.ContainsAny(o.Hostname, "\n\x00/ ") {
 		return inputErrorf("", "%q is no host name", o.Hostname)
 	}
-	for _, s := range slices.Concat(o.Args, o.Env, []string{o.Cwd, o.Hostname}) {
-		switch {
-		case strings.Contains(s, "\x00"):
+	for _, s := range slices.Concat(o.Args, o.Env, []string{o.Cwd}) {
+		if strings.Contains(s, "\x00") {
 			return inputErrorf("", "an argument or environment variable contains a NUL byte")
-		case !utf8.ValidString(s):
-			return inputErrorf("", "%q is not UTF-8", s)
 		}
 	}
 	return nil
@@ -203,8 +208,18 @@ func (o *Options) manifest() *image.Manifest {
 	}
 }
 
+// checkMemory says so if memory MB, 0 for the default, cannot be enough for an
+// image that is loaded up to the physical address end.
+func checkMemory(memory int, end uint64) error {
+	if least := image.LeastMemory(end); memory != 0 && memory < least {
+		return inputErrorf("", "-M %d: this image and its kernel need at least %d MB of memory, and what the program itself takes", memory, least)
+	}
+	return nil
+}
+
 // A baker is one baking under way.
 type baker struct {
+	ctx     context.Context // the baking ends with it
 	options Options
 	root    *root
 	pending []object // added, but not yet looked at for what they need
@@ -355,6 +370,9 @@ func (b *baker) addProgram(program string) (string, error) {
 func (b *baker) addPending() error {
 	done := map[string]bool{} // by path in the image
 	for len(b.pending) > 0 {
+		if err := b.ended(); err != nil {
+			return err
+		}
 		o := b.pending[0]
 		b.pending = b.pending[1:]
 		if done[o.guest] {

@@ -2,20 +2,26 @@ package bake
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/erofs/go-erofs"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"kiln/bake/oci/ocitest"
 	"kiln/image"
 	"kiln/image/bootinfo"
 	"kiln/image/imagetest"
@@ -306,9 +312,6 @@ func TestBadOptions(t *testing.T) {
 		"nameless variable":   {Options{Program: app, Env: []string{"=1"}}, "KEY=VALUE"},
 		"NUL in an argument":  {Options{Program: app, Args: []string{"a\x00b"}}, "NUL"},
 		"NUL in a variable":   {Options{Program: app, Env: []string{"A=\x00"}}, "NUL"},
-		"argument in Latin 1": {Options{Program: app, Args: []string{"caf\xe9"}}, "UTF-8"},
-		"variable in Latin 1": {Options{Program: app, Env: []string{"A=\xff"}}, "UTF-8"},
-		"folder in Latin 1":   {Options{Program: app, Cwd: "/caf\xe9"}, "UTF-8"},
 		"host name":           {Options{Program: app, Hostname: "a\nb"}, "host name"},
 		"add nothing":         {Options{Program: app, Add: []string{""}}, "HOSTPATH"},
 		"add to nowhere":      {Options{Program: app, Add: []string{at("file") + ":rel"}}, "absolute GUESTPATH"},
@@ -406,5 +409,101 @@ func TestBakeDamage(t *testing.T) {
 				t.Errorf("%s at %#x: Parse = %+v, want an error", what, at, img.Header)
 			}
 		}
+	}
+}
+
+// TestBytes: an image holds arguments and variables byte for byte.
+func TestBytes(t *testing.T) {
+	dir := t.TempDir()
+	o := Options{
+		Program: elfFile{}.write(t, filepath.Join(dir, "app")), Output: filepath.Join(dir, "caf\xe9.img"),
+		Args: []string{"caf\xe9", "\xff\xfe", "caf\u00e9"}, Env: []string{"A=\xff"}, Cwd: "/caf\xe9",
+	}
+	m := mustBake(t, o).Manifest
+	if !slices.Equal(m.Args[1:], o.Args) || !slices.Equal(m.Env, o.Env) || m.Cwd != o.Cwd {
+		t.Errorf("arguments %q, variables %q, folder %q", m.Args, m.Env, m.Cwd)
+	}
+}
+
+// TestMemory: what cannot be enough is refused when the image is made.
+func TestMemory(t *testing.T) {
+	dir := t.TempDir()
+	app, out := elfFile{}.write(t, filepath.Join(dir, "app")), filepath.Join(dir, "out.img")
+	big := filepath.Join(dir, "big")
+	if err := os.WriteFile(big, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(big, 40<<20); err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Program: app, Output: out, Add: []string{big + ":/big"}, Memory: 48}
+	_, err := Bake(o)
+	if !isInputError(err) || !strings.Contains(err.Error(), "-M 48") {
+		t.Fatalf("Bake with 48 MB: %v, want an input error", err)
+	}
+	if _, err := os.Stat(out); err == nil {
+		t.Error("the output was written")
+	}
+	words := strings.Fields(err.Error())
+	i := slices.Index(words, "least")
+	if o.Memory, err = strconv.Atoi(words[i+1]); err != nil {
+		t.Fatal(err)
+	}
+	mustBake(t, o)
+	o.Memory--
+	if _, err := Bake(o); err == nil {
+		t.Errorf("%d MB are enough, too", o.Memory)
+	}
+}
+
+// endingContext ends when Err was called so many times.
+type endingContext struct {
+	context.Context
+	left int
+}
+
+func (c *endingContext) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestInterrupted: whenever baking is ended, nothing stays behind.
+func TestInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	app := elfFile{}.write(t, filepath.Join(dir, "app"))
+	container := ocitest.LayoutTar(t, ocitest.Layout(t, ocitest.Image(t, "amd64", v1.Config{Cmd: []string{"/p"}}, ocitest.Layer(t, "x p "+app))))
+	for name, o := range map[string]Options{"program": {Program: app}, "container": {OCI: container}} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("TMPDIR", t.TempDir())
+			outDir := t.TempDir()
+			o.Output = filepath.Join(outDir, "out.img")
+			ended := 0
+			for n := 0; ; n++ {
+				o.Context = &endingContext{context.Background(), n}
+				_, err := Bake(o)
+				left, _ := filepath.Glob(filepath.Join(os.TempDir(), "*"))
+				if len(left) > 0 {
+					t.Fatalf("ended at step %d: left %v", n, left)
+				}
+				if err == nil {
+					break
+				}
+				if !errors.Is(err, context.Canceled) {
+					t.Fatalf("ended at step %d: %v", n, err)
+				}
+				if left, _ := filepath.Glob(filepath.Join(outDir, "*")); len(left) > 0 {
+					t.Fatalf("ended at step %d: left %v", n, left)
+				}
+				if left, _ := filepath.Glob(filepath.Join(outDir, ".*")); len(left) > 0 {
+					t.Fatalf("ended at step %d: left %v", n, left)
+				}
+				ended++
+			}
+			if ended < 5 {
+				t.Errorf("baking could be ended at %d steps only", ended)
+			}
+		})
 	}
 }

@@ -25,7 +25,7 @@ var containerDirs = []string{"/dev", "/etc", "/proc", "/run", "/sys", "/tmp"}
 // host is added but what the user names.
 func (b *baker) addContainer(m *image.Manifest) error {
 	name := b.options.OCI
-	img, err := oci.Open(name)
+	img, err := oci.Open(b.ctx, name)
 	if err != nil {
 		return containerError(err)
 	}

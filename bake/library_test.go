@@ -223,7 +223,7 @@ func compareWithLoader(t *testing.T, name, app, env string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &baker{root: newRoot()}
+	b := &baker{ctx: t.Context(), root: newRoot()}
 	ld := b.loaderFor(l.interp)
 	var dirs []string
 	if env != "" {

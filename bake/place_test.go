@@ -15,7 +15,7 @@ import (
 func newBaker(t *testing.T) (*baker, *[]string) {
 	t.Helper()
 	said := new([]string)
-	b := &baker{root: newRoot(), loaders: map[string]*loader{}, options: Options{Progress: func(s string) { *said = append(*said, s) }}}
+	b := &baker{ctx: t.Context(), root: newRoot(), loaders: map[string]*loader{}, options: Options{Progress: func(s string) { *said = append(*said, s) }}}
 	if err := b.root.addBase("kiln"); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package bake
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -43,7 +44,7 @@ func fill(o Options) (*baker, *image.Manifest, error) {
 	if err := o.complete(); err != nil {
 		return nil, nil, err
 	}
-	b := &baker{options: o, root: newRoot(), loaders: map[string]*loader{}}
+	b := &baker{ctx: context.Background(), options: o, root: newRoot(), loaders: map[string]*loader{}}
 	m := o.manifest()
 	err := b.addAll(m)
 	return b, m, err

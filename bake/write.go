@@ -2,6 +2,7 @@ package bake
 
 import (
 	"bytes"
+	"context"
 	"debug/elf"
 	"encoding/binary"
 	"encoding/json"
@@ -27,9 +28,9 @@ const (
 // tables, and needs memory that they map beside the image.
 const maxImage = bootinfo.BootMapSize - 16<<20
 
-// writeImage writes the image to path, or leaves path as it was. files is
-// called when the payload is written.
-func writeImage(path string, p *payload, files func() []image.File) (err error) {
+// writeImage writes the image to path, or leaves path as it was, as it does once
+// ctx ends. files is called when the payload is written.
+func writeImage(ctx context.Context, path string, p *payload, files func() []image.File) (err error) {
 	if p.end > maxImage {
 		return inputErrorf("", "the image would need %d MB of memory, and %d MB is the most: add fewer files", p.end>>20, maxImage>>20)
 	}
@@ -44,7 +45,10 @@ func writeImage(path string, p *payload, files func() []image.File) (err error) 
 			os.Remove(f.Name())
 		}
 	}()
-	if err := writeELF(f, p, files); err != nil {
+	if err := writeELF(ctx, f, p, files); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		var input *InputError
 		if errors.As(err, &input) {
 			return err
@@ -92,7 +96,7 @@ func outputError(path string, err error) error {
 
 // writeELF writes the image's ELF file: one page of headers, the payload, the
 // list of files, section names, section headers, and the checksum.
-func writeELF(f *os.File, p *payload, files func() []image.File) error {
+func writeELF(ctx context.Context, f *os.File, p *payload, files func() []image.File) error {
 	if _, err := f.Seek(image.PayloadOffset, io.SeekStart); err != nil {
 		return err
 	}
@@ -100,7 +104,7 @@ func writeELF(f *os.File, p *payload, files func() []image.File) error {
 		if _, err := f.Seek(fileOffset(q.phys), io.SeekStart); err != nil {
 			return err
 		}
-		if err := q.write(f); err != nil {
+		if err := q.write(contextWriter{ctx, f}); err != nil {
 			return err
 		}
 	}

@@ -220,13 +220,6 @@ func machineFor(o Options) (string, error) {
 	return "", inputError(fmt.Sprintf("no machine type %q", o.Machine), "there are "+strings.Join(qemu.Types(), ", "))
 }
 
-const mb = 1 << 20
-
-// kernelNeeds is the least memory beyond the image with which metal and the
-// kernel program's runtime come up, in bytes. What the program needs comes on
-// top; only it knows.
-const kernelNeeds = 6 * mb
-
 // memoryFor returns the machine's memory in MB.
 func memoryFor(o Options) (int, error) {
 	memory := o.Memory
@@ -239,7 +232,7 @@ func memoryFor(o Options) (int, error) {
 	if memory < 0 || memory > 1<<20 {
 		return 0, inputError(fmt.Sprintf("%d MB is no amount of memory", memory), "")
 	}
-	if least := int((o.ImageEnd + kernelNeeds + mb - 1) / mb); memory < least {
+	if least := image.LeastMemory(o.ImageEnd); memory < least {
 		return 0, inputError(fmt.Sprintf("%d MB of memory are too little: this image and its kernel need at least %d MB", memory, least),
 			fmt.Sprintf("give the machine more: -M %d", max(DefaultMemory, 2*((least+1)/2))))
 	}

@@ -300,7 +300,7 @@ func outcome(status qemu.Status, exit *int, shown bool, why stop) (int, error) {
 		return 128 + int(unix.SIGPIPE), nil
 	}
 	if name := status.Locked(); name != "" {
-		return fail(ExitMachine, name+" is in use by another machine", "end that one first, or give both the image with ,ro")
+		return fail(ExitMachine, name+" is in use by another machine", "end that one first, or give it to both to only read: ,ro behind a disk, :ro behind a volume")
 	}
 	complaints := status.Complaints()
 	text := strings.Join(complaints, "; ")

@@ -32,7 +32,7 @@ func (i *Image) Files(dir string, skipped func(path string)) (Tree, error) {
 	u := &unpacker{image: i, dir: dir, skipped: skipped}
 	t := Tree{"/": &File{Mode: os.ModeDir | 0o755}}
 	for n, layer := range layers {
-		u.what = fmt.Sprintf("layer %d of %d", n+1, len(layers))
+		u.what = layerName(n, len(layers))
 		changes, err := u.read(layer, sums[n])
 		if err != nil {
 			return nil, err
@@ -43,6 +43,9 @@ func (i *Image) Files(dir string, skipped func(path string)) (Tree, error) {
 	}
 	return t, nil
 }
+
+// layerName is what messages call layer n of all.
+func layerName(n, all int) string { return fmt.Sprintf("layer %d of %d", n+1, all) }
 
 // unpacker reads layers.
 type unpacker struct {
@@ -56,16 +59,14 @@ type unpacker struct {
 // read reads a layer, and checks it against the sum that the configuration
 // has.
 func (u *unpacker) read(layer v1.Layer, want v1.Hash) ([]change, error) {
-	bad := func(msg string, err error) error {
-		return errorf(u.image.path, "%s%s", u.what, msg, pathCause(err))
-	}
+	bad := func(msg string, err error) error { return u.image.damage(u.what, msg, err) }
 	r, err := layer.Uncompressed()
 	if err != nil {
 		return nil, bad(" is missing", err)
 	}
 	defer r.Close()
 	sum := sha256.New()
-	body := io.TeeReader(r, sum)
+	body := io.TeeReader(u.image.while(r), sum)
 	changes, err := u.changes(tar.NewReader(body))
 	if err == nil {
 		_, err = io.Copy(io.Discard, body) // what follows the last entry
@@ -98,6 +99,9 @@ func (u *unpacker) changes(t *tar.Reader) ([]change, error) {
 			continue
 		}
 		if h.Typeflag == tar.TypeReg {
+			if h.Size > maxFile {
+				return nil, fmt.Errorf("%s has %d bytes, more than fit into an image", c.path, h.Size)
+			}
 			if c.file.Host, err = u.save(t); err != nil {
 				return nil, err
 			}

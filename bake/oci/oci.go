@@ -11,6 +11,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -56,6 +57,7 @@ type Image struct {
 	// Config is how a container of the image is run.
 	Config v1.Config
 
+	ctx    context.Context // ends the reading
 	path   string
 	image  v1.Image
 	unpack string // folder of a layout that was in a tar, "" for none
@@ -75,9 +77,10 @@ func errorf(path, format string, args ...any) *Error {
 }
 
 // Open opens the image at path, a folder or a tar. If there are several in it,
-// for different machines, it is the one for this.
-func Open(path string) (*Image, error) {
-	i := &Image{path: path}
+// for different machines, it is the one for this. Once ctx ends, whatever reads
+// the image fails.
+func Open(ctx context.Context, path string) (*Image, error) {
+	i := &Image{ctx: ctx, path: path}
 	if err := i.open(); err != nil {
 		return nil, errors.Join(err, i.Close())
 	}
@@ -175,10 +178,10 @@ func (i *Image) eachFile(f func(h *tar.Header, r io.Reader) error) error {
 			return nil
 		}
 		if err == nil {
-			err = f(h, t)
+			err = f(h, i.while(t))
 		}
 		if err != nil {
-			return errorf(i.path, "is no sound tar archive", err)
+			return i.damage("", "is no sound tar archive", err)
 		}
 	}
 }
@@ -252,7 +255,7 @@ func (i *Image) openLayout(dir string) error {
 		sort.Strings(others)
 		return errorf(i.path, "holds no image for %s on %s, but for: %s", wantOS, wantArch, strings.Join(others, ", "))
 	}
-	return nil
+	return i.checkManifest(dir)
 }
 
 // choose returns the image for this machine, nil if there is none; then others
@@ -286,8 +289,34 @@ func (i *Image) choose(index v1.ImageIndex, others *[]string) (v1.Image, error) 
 			}
 			return image, nil
 		}
+		*others = append(*others, fmt.Sprintf("something of the type %q", string(d.MediaType)))
 	}
 	return nil, nil
+}
+
+// while returns r, which fails once the reading of the image is to end.
+func (i *Image) while(r io.Reader) io.Reader { return contextReader{i.ctx, r} }
+
+// contextReader reads until a context ends.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(b []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.r.Read(b)
+}
+
+// damage returns an Error about a part of the image that could not be read, or
+// why the reading was ended, if it was.
+func (i *Image) damage(part, msg string, err error) error {
+	if i.ctx.Err() != nil {
+		return context.Cause(i.ctx)
+	}
+	return errorf(i.path, "%s%s", part, msg, pathCause(err))
 }
 
 // pathCause returns what is wrong with a file without its name, which may be

@@ -25,7 +25,7 @@ import (
 // what they are.
 func files(t *testing.T, path string) (map[string]string, Tree) {
 	t.Helper()
-	img, err := Open(path)
+	img, err := Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func sorted(m map[string]string) (out []string) {
 func TestChoose(t *testing.T) {
 	arm := ocitest.Image(t, "arm64", v1.Config{Cmd: []string{"arm"}}, ocitest.Layer(t, "f a arm"))
 	ours := ocitest.Image(t, "amd64", v1.Config{Cmd: []string{"ours"}}, ocitest.Layer(t, "f a ours"))
-	img, err := Open(ocitest.Layout(t, arm, ours))
+	img, err := Open(t.Context(), ocitest.Layout(t, arm, ours))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestNestedIndex(t *testing.T) {
 	if _, err := layout.Write(dir, mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: inner})); err != nil {
 		t.Fatal(err)
 	}
-	img, err := Open(dir)
+	img, err := Open(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,6 +177,11 @@ func TestErrors(t *testing.T) {
 	}
 	// docker save's archive without its second layer.
 	cut := ocitest.Without(t, ocitest.Docker(t, one), digest.Hex)
+	edited := func(old, new string) string {
+		dir := ocitest.Layout(t, one)
+		ocitest.EditManifest(t, dir, old, new)
+		return dir
+	}
 	for name, tt := range map[string]struct{ path, words string }{
 		"nothing":                      {filepath.Join(t.TempDir(), "none"), "no such file"},
 		"empty folder":                 {t.TempDir(), "no index.json"},
@@ -187,8 +192,15 @@ func TestErrors(t *testing.T) {
 		"missing layer, docker":        {cut, "layers are missing or damaged"},
 		"damaged layer":                {bent, "layer 2 of 2 is damaged"},
 		"two images":                   {ocitest.Docker(t, one, arm), "2 images"},
+		"negative size":                {edited(`"size":`, `"size":-`), "a size of -"},
+		"absurd size":                  {edited(`"size":`, `"size":9999999999999`), "in the manifest"},
+		"size beyond all numbers":      {edited(`"size":`, `"size":99999999999999999999`), "damaged"},
+		"unknown layer":                {edited("application/vnd.docker.image.rootfs.diff.tar.gzip", "application/vnd.oci.image.layer.v9.rar"), "v9.rar"},
+		"docker's unknown layer":       {edited("diff.tar", "diff.rar"), "diff.rar"},
+		"no image at all":              {edited("container.image.v1+json", "plugin.v1+json"), "no container image"},
+		"file larger than an image":    {ocitest.Layout(t, ocitest.Image(t, "amd64", v1.Config{}, ocitest.Layer(t, "s huge 1125899906842624"))), "more than fit"},
 	} {
-		img, err := Open(tt.path)
+		img, err := Open(t.Context(), tt.path)
 		if err == nil {
 			_, err = img.Files(t.TempDir(), func(string) {})
 		}

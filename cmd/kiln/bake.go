@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -107,7 +108,12 @@ func (a *app) bake(o bake.Options) (int, error) {
 	p := newProgress(a)
 	defer p.stop()
 	o.Progress, o.LibraryDirs = p.show, a.libraryDirs()
-	if _, err := bake.Bake(o); err != nil {
+	err := interruptible(func(ctx context.Context) error {
+		o.Context = ctx
+		_, err := bake.Bake(o)
+		return err
+	})
+	if err != nil {
 		return exitFailure, err
 	}
 	return 0, nil

@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 
@@ -108,13 +111,13 @@ func inspectText(out io.Writer, img *image.Image) error {
 		fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...))
 	}
 	m := img.Manifest
-	line("program", "%s", m.Program)
+	line("program", "%s", printableWord(m.Program))
 	for _, p := range m.Programs[min(1, len(m.Programs)):] {
-		line("program", "%s", p)
+		line("program", "%s", printableWord(p))
 	}
 	line("arguments", "%q", m.Args)
 	if len(m.Env) > 0 {
-		line("environment", "%s", strings.Join(m.Env, " "))
+		line("environment", "%s", printableWords(m.Env))
 	}
 	if u := m.User; u != nil {
 		line("user", "%d, group %d", u.UID, u.GID)
@@ -123,12 +126,12 @@ func inspectText(out io.Writer, img *image.Image) error {
 		{"serves at", strings.Join(m.Exposed, " ")}, {"directory", m.Cwd}, {"host name", m.Hostname}, {"ports", strings.Join(m.Ports, " ")},
 	} {
 		if f.value != "" {
-			line(f.name, "%s", f.value)
+			line(f.name, "%s", printableWord(f.value))
 		}
 	}
 	for _, f := range img.Files {
 		if f.Build != nil {
-			line("built "+f.Path, "%s", f.Build)
+			line("built "+printableWord(f.Path), "%s", f.Build)
 		}
 	}
 	if m.Memory != 0 {
@@ -153,13 +156,30 @@ func inspectText(out io.Writer, img *image.Image) error {
 		fmt.Fprintf(w, "\nFILE\tSIZE\tSOURCE\n")
 	}
 	for _, f := range img.Files {
-		path := f.Path
+		path := printableWord(f.Path)
 		if f.Link != "" {
-			path += " → " + f.Link
+			path += " → " + printableWord(f.Link)
 		}
 		fmt.Fprintf(w, "%s\t%d\t%s\n", path, f.Size, f.Source)
 	}
 	return w.Flush()
+}
+
+// printableWords joins words by spaces. Bytes that are no text are shown as
+// Go's escapes, of a word in quotes.
+func printableWords(words []string) string {
+	shown := make([]string, len(words))
+	for i, w := range words {
+		shown[i] = printableWord(w)
+	}
+	return strings.Join(shown, " ")
+}
+
+func printableWord(w string) string {
+	if !utf8.ValidString(w) || strings.ContainsFunc(w, unicode.IsControl) {
+		return strconv.Quote(w)
+	}
+	return w
 }
 
 // describeNetwork returns n in words.

@@ -20,6 +20,9 @@ import (
 )
 
 func main() {
+	if !checkFiles(os.Args[0], os.Stderr) {
+		os.Exit(exitFailure)
+	}
 	os.Exit(Main(os.Args, os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }
 

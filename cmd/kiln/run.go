@@ -1,15 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/pflag"
 
@@ -180,21 +179,12 @@ func (a *app) note(lines []string) {
 // bakeTemporary bakes a program to a file in dir. A signal ends it, and leaves
 // the caller time to remove dir.
 func (a *app) bakeTemporary(program, dir string) (string, error) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer signal.Stop(signals)
 	out := filepath.Join(dir, "image")
-	done := make(chan error, 1)
 	p := newProgress(a)
 	defer p.stop()
-	go func() {
-		_, err := bake.Bake(bake.Options{Program: program, Output: out, Progress: p.show, LibraryDirs: a.libraryDirs()})
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		return out, err
-	case sig := <-signals:
-		return "", &run.Error{Code: 128 + int(sig.(syscall.Signal)), Msg: "ended by signal: " + sig.String()}
-	}
+	err := interruptible(func(ctx context.Context) error {
+		_, err := bake.Bake(bake.Options{Context: ctx, Program: program, Output: out, Progress: p.show, LibraryDirs: a.libraryDirs()})
+		return err
+	})
+	return out, err
 }

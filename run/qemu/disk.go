@@ -3,6 +3,7 @@ package qemu
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -59,14 +60,14 @@ func (d Disk) args(index int) (backend, frontend string) {
 	return string(b), frontend
 }
 
-// lockMessage is in what QEMU says of an image that another QEMU has open
-// (block/file-posix.c, raw_check_lock_bytes).
-const lockMessage = `Failed to get "`
+// lockMessages are in what QEMU says of an image that another QEMU has open, to
+// write or to read (block/file-posix.c, raw_check_lock_bytes).
+var lockMessages = []string{`Failed to get "`, `Failed to get shared "`}
 
 // Locked returns the disk image which QEMU could not have because another
 // process uses it, "" if that was not why it failed.
 func (s Status) Locked() string {
-	if !strings.Contains(s.Stderr, lockMessage) {
+	if !slices.ContainsFunc(lockMessages, func(m string) bool { return strings.Contains(s.Stderr, m) }) {
 		return ""
 	}
 	_, rest, _ := strings.Cut(s.Stderr, "Is another process using the image [")

@@ -27,15 +27,21 @@ import (
 //	l PATH TARGET     symbolic link
 //	h PATH TARGET     hard link
 //	p PATH            named pipe
+//	s PATH SIZE       file whose header claims that size; the archive ends there
 //
 // A line may end in a user's and group's number, " @UID:GID".
 func Layer(t testing.TB, lines ...string) v1.Layer {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
+	claims := false
 	for _, line := range lines {
 		content, h := header(t, line)
-		h.Size = int64(len(content))
+		if h.Size == 0 {
+			h.Size = int64(len(content))
+		} else {
+			claims = true
+		}
 		if err := w.WriteHeader(h); err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +49,7 @@ func Layer(t testing.TB, lines ...string) v1.Layer {
 			t.Fatal(err)
 		}
 	}
-	if err := w.Close(); err != nil {
+	if err := w.Close(); err != nil && !claims {
 		t.Fatal(err)
 	}
 	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
@@ -83,6 +89,8 @@ func header(t testing.TB, line string) ([]byte, *tar.Header) {
 		h.Typeflag, h.Linkname = tar.TypeSymlink, rest
 	case "h":
 		h.Typeflag, h.Linkname = tar.TypeLink, rest
+	case "s":
+		h.Typeflag, h.Size = tar.TypeReg, int64(number(rest))
 	case "p":
 		h.Typeflag = tar.TypeFifo
 	default:
@@ -136,6 +144,45 @@ func Layout(t testing.TB, images ...v1.Image) string {
 		}
 	}
 	return dir
+}
+
+// EditManifest replaces old by new in the manifest of the only image of the
+// layout in dir, and wherever the manifest's digest stands.
+func EditManifest(t testing.TB, dir, old, new string) {
+	t.Helper()
+	p := layout.Path(dir)
+	index, err := p.ImageIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := m.Manifests[0].Digest
+	raw, err := p.Bytes(was)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edited := bytes.ReplaceAll(raw, []byte(old), []byte(new))
+	if bytes.Equal(edited, raw) {
+		t.Fatalf("%s is not in %s", old, raw)
+	}
+	digest, _, err := v1.SHA256(bytes.NewReader(edited))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.WriteBlob(digest, io.NopCloser(bytes.NewReader(edited))); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "index.json")
+	raw, err = os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, bytes.ReplaceAll(raw, []byte(was.Hex), []byte(digest.Hex)), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // LayoutTar packs a folder to a tar, and returns its path.
