@@ -90,7 +90,7 @@ func Bake(o Options) (*image.Manifest, error) {
 	if err := checkOutput(o.Output); err != nil {
 		return nil, err
 	}
-	b := &baker{ctx: cmp.Or(o.Context, context.Background()), options: o, root: newRoot(), loaders: map[string]*loader{}}
+	b := newBaker(o)
 	defer b.close()
 	m := o.manifest()
 	var err error
@@ -228,6 +228,12 @@ type baker struct {
 
 	loaders map[string]*loader // in the image, by path
 	loader  *loader            // the first of them, which loads libraries that are added
+
+	met map[string]bool // what was looked at: needs by name, folders of a program's own by path
+}
+
+func newBaker(o Options) *baker {
+	return &baker{ctx: cmp.Or(o.Context, context.Background()), options: o, root: newRoot(), loaders: map[string]*loader{}, met: map[string]bool{}}
 }
 
 // close removes what was there for the time of baking.
@@ -414,5 +420,5 @@ func (b *baker) addNeedsOf(o object) error {
 	if err := b.addNeeds(o, l); err != nil {
 		return err
 	}
-	return b.addLocale(o, l)
+	return b.addLookedFor(o, l)
 }

@@ -20,6 +20,10 @@ import (
 // mounts or writes there.
 var containerDirs = []string{"/dev", "/etc", "/proc", "/run", "/sys", "/tmp"}
 
+// containerFiles are those of the base that a container image gets if it lacks
+// them: what a C library reads.
+var containerFiles = []string{"/etc/nsswitch.conf", "/etc/protocols", "/etc/services"}
+
 // addContainer fills the root file system with a container image, and the
 // manifest with how it is run. The image is complete in itself: nothing of the
 // host is added but what the user names.
@@ -103,6 +107,17 @@ func (b *baker) addTree(tree oci.Tree) error {
 		if err := b.root.mkdir(d, mode, fromBase); err != nil {
 			return err
 		}
+	}
+	for _, p := range containerFiles {
+		if b.root.lookup(p) != nil {
+			continue
+		}
+		if err := b.root.text(p, baseFiles[p], fromBase); err != nil {
+			return err
+		}
+	}
+	if at, err := b.root.resolve(mtab[0], false); err == nil && b.root.entries[at] == nil {
+		return b.root.symlink(mtab[0], mtab[1], fromBase)
 	}
 	return nil
 }

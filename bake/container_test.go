@@ -25,7 +25,7 @@ func bakeContainer(t *testing.T, o Options) (*baker, *image.Manifest, error) {
 	if err := o.complete(); err != nil {
 		return nil, nil, err
 	}
-	b := &baker{ctx: t.Context(), options: o, root: newRoot(), loaders: map[string]*loader{}}
+	b := newBaker(o)
 	t.Cleanup(b.close)
 	m := o.manifest()
 	return b, m, b.addContainer(m)

@@ -172,6 +172,9 @@ func (b *baker) addNeeds(o object, l *linkage) error {
 			if err := b.addLibrary(f, ld, reason{from: fromLibrary, tree: o.tree, parents: chain}); err != nil {
 				return err
 			}
+		case o.tree && b.hasNamed(name):
+			// In a folder that the loader does not search: the program
+			// loads it first, by its path, as Java does.
 		case o.tree:
 			b.progress("warning: %s needs library %s, which is not on this machine", o.host, name)
 		default:
@@ -179,6 +182,16 @@ func (b *baker) addNeeds(o object, l *linkage) error {
 		}
 	}
 	return nil
+}
+
+// hasNamed reports whether the image has a file of that name anywhere.
+func (b *baker) hasNamed(name string) bool {
+	for p := range b.root.entries {
+		if path.Base(p) == name {
+			return true
+		}
+	}
+	return false
 }
 
 // defaultLoader is glibc's, by its ABI (System V ABI, AMD64 supplement, §5.2.1).

@@ -30,7 +30,7 @@ type linkage struct {
 	rpath       []string // DT_RPATH, without effect if there is a DT_RUNPATH
 	runpath     []string
 	build       *buildnote.Build // how it was built; nil if it does not say
-	locale      bool             // it asks for a locale
+	calls       map[string]bool  // functions that it takes from others, of those in neededCalls
 }
 
 // errNotELF means that a file is not an ELF file at all.
@@ -112,7 +112,7 @@ func readDynamic(f *elf.File, size int64, name string) (*linkage, error) {
 	if err != nil {
 		return nil, inputErrorf(name, "a damaged ELF file: %v", err)
 	}
-	l.locale = dyn.locale
+	l.calls = dyn.calls
 	l.needed = dyn.strings[elf.DT_NEEDED]
 	l.rpath = splitPath(dyn.strings[elf.DT_RPATH])
 	l.runpath = splitPath(dyn.strings[elf.DT_RUNPATH])
@@ -137,7 +137,7 @@ func splitPath(lists []string) []string {
 type dynamicTable struct {
 	strings map[elf.DynTag][]string
 	values  map[elf.DynTag]uint64
-	locale  bool // the table of strings names a call for a locale
+	calls   map[string]bool // see linkage
 }
 
 // maxDynamic bounds the dynamic section and its strings, in bytes.
@@ -188,7 +188,7 @@ func dynamic(f *elf.File) (*dynamicTable, error) {
 	if err != nil {
 		return nil, fmt.Errorf("string table: %w", err)
 	}
-	t.locale = namesLocale(strtab)
+	t.calls = imports(f, t.values, strtab)
 	for _, o := range offsets {
 		if o.value >= uint64(len(strtab)) {
 			return nil, fmt.Errorf("string %#x past the table's end %#x", o.value, len(strtab))

@@ -23,6 +23,16 @@ type reason struct {
 // in the image, with the symbolic links that lead there. It returns the path
 // at their end, for files that of the file itself.
 func (b *baker) addHost(host string, why reason) (string, error) {
+	end, err := b.addLinksTo(host, why.from)
+	if err != nil {
+		return "", err
+	}
+	return end, b.addAt(end, end, why)
+}
+
+// addLinksTo adds the symbolic links on the way to the absolute path host,
+// which exists, and returns the path at their end.
+func (b *baker) addLinksTo(host string, from origin) (string, error) {
 	done, todo := "/", strings.Split(strings.Trim(path.Clean(host), "/"), "/")
 	for links := 0; len(todo) > 0; {
 		p := path.Join(done, todo[0])
@@ -38,14 +48,14 @@ func (b *baker) addHost(host string, why reason) (string, error) {
 		if links++; links > maxLinks {
 			return "", inputErrorf(host, "too many symbolic links")
 		}
-		target, err := b.addLink(p, p, why.from)
+		target, err := b.addLink(p, p, from)
 		if err != nil {
 			return "", err
 		}
 		done = "/"
 		todo = append(strings.Split(strings.Trim(target, "/"), "/"), todo...)
 	}
-	return done, b.addAt(done, done, why)
+	return done, nil
 }
 
 // addLink adds the host's symbolic link at guest, and returns the absolute

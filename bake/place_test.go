@@ -10,12 +10,12 @@ import (
 	"testing"
 )
 
-// newBaker returns a baker with nothing in its image but links of the base,
+// testBaker returns a baker with nothing in its image but links of the base,
 // and what it says.
-func newBaker(t *testing.T) (*baker, *[]string) {
+func testBaker(t *testing.T) (*baker, *[]string) {
 	t.Helper()
 	said := new([]string)
-	b := &baker{ctx: t.Context(), root: newRoot(), loaders: map[string]*loader{}, options: Options{Progress: func(s string) { *said = append(*said, s) }}}
+	b := newBaker(Options{Progress: func(s string) { *said = append(*said, s) }})
 	if err := b.root.addBase("kiln"); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestAddHost(t *testing.T) {
 		"dir/../real/file":   {"real/file", nil},
 		"dir/deep/../../one": {"real/file", []string{"one"}},
 	} {
-		b, _ := newBaker(t)
+		b, _ := testBaker(t)
 		end, err := b.addHost(at(p), reason{from: fromAdded})
 		if err != nil || end != at(want.end) {
 			t.Errorf("addHost(%s) = %q, %v, want %s", p, end, err, want.end)
@@ -76,7 +76,7 @@ func TestAddHost(t *testing.T) {
 		}
 	}
 	for _, p := range []string{"loop", "dangling", "none", "real/file/x"} {
-		b, _ := newBaker(t)
+		b, _ := testBaker(t)
 		if end, err := b.addHost(at(p), reason{from: fromAdded}); !isInputError(err) {
 			t.Errorf("addHost(%s) = %q, %v, want an input error", p, end, err)
 		}
@@ -111,7 +111,7 @@ func TestAddUser(t *testing.T) {
 		{"file:/../../x/../f", "/f", "file"},  // nothing is above the root
 		{"tree:/a/../../../etc", "/etc/a", "tree/a"},
 	} {
-		b, _ := newBaker(t)
+		b, _ := testBaker(t)
 		if err := b.addUser(tt.arg); err != nil {
 			t.Errorf("addUser(%q) = %v", tt.arg, err)
 			continue
@@ -123,7 +123,7 @@ func TestAddUser(t *testing.T) {
 	for _, arg := range []string{
 		"", ":", ":/x", "file:", "file:x", "file:../x", "none", "none:/x", "file:/proc/x", "tree:/dev", "file:/etc", "tree:/etc/passwd", "file:/etc/passwd/x",
 	} {
-		b, _ := newBaker(t)
+		b, _ := testBaker(t)
 		if err := b.addUser(arg); !isInputError(err) {
 			t.Errorf("addUser(%q) = %v, want an input error", arg, err)
 		}
@@ -164,7 +164,7 @@ func TestAddTree(t *testing.T) {
 			at("outside/p"): "",
 		},
 	} {
-		b, said := newBaker(t)
+		b, said := testBaker(t)
 		if err := b.addUser(arg); err != nil {
 			t.Fatalf("addUser(%s) = %v", arg, err)
 		}
@@ -186,7 +186,7 @@ func TestAddTree(t *testing.T) {
 			}
 		}
 	}
-	b, _ := newBaker(t)
+	b, _ := testBaker(t)
 	for _, p := range []string{at("tree/pipe"), at("tree/socket"), "/dev/null"} {
 		if err := b.addUser(p + ":/x"); !isInputError(err) {
 			t.Errorf("addUser(%s) = %v, want an input error", p, err)
@@ -204,7 +204,7 @@ func TestUnreadable(t *testing.T) {
 	if err := os.Chmod(filepath.Join(dir, "secret"), 0); err != nil {
 		t.Fatal(err)
 	}
-	b, _ := newBaker(t)
+	b, _ := testBaker(t)
 	err := b.addUser(filepath.Join(dir, "secret"))
 	if err == nil {
 		err = b.addPending()
@@ -224,7 +224,7 @@ func TestPlaceMode(t *testing.T) {
 		if err := os.Chmod(p, mode); err != nil {
 			t.Fatal(err)
 		}
-		b, _ := newBaker(t)
+		b, _ := testBaker(t)
 		if err := b.addUser(p + ":/f"); err != nil {
 			t.Fatal(err)
 		}

@@ -1,7 +1,6 @@
 package bake
 
 import (
-	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -44,7 +43,7 @@ func fill(o Options) (*baker, *image.Manifest, error) {
 	if err := o.complete(); err != nil {
 		return nil, nil, err
 	}
-	b := &baker{ctx: context.Background(), options: o, root: newRoot(), loaders: map[string]*loader{}}
+	b := newBaker(o)
 	m := o.manifest()
 	err := b.addAll(m)
 	return b, m, err

@@ -12,19 +12,26 @@ import (
 	"strings"
 )
 
-// runtimes are interpreters that need more than libraries: the files of their
-// language, which bake adds with them. docs/image.md lists them.
+// runtimes are programs that need more than libraries and that do not say so in
+// themselves: the files of a language, which bake adds with its interpreter.
+// They are where the interpreter looks for them, which depends on its own
+// place. Bake does not run it to ask: it may not be for this machine, and is
+// perhaps baked because nobody trusts it. docs/image.md lists them.
 var runtimes = []struct {
 	name string
 	// program matches the base name of the interpreter, links followed; its
 	// first group is VERSION below.
 	program *regexp.Regexp
-	// dirs are directories on the host. PREFIX is the one that the
-	// interpreter's bin lies in; * matches as in a shell.
+	// dirs are directories or files on the host. PREFIX is the one that the
+	// interpreter's bin lies in, BASE its name; * matches as in a shell.
 	dirs []string
-	// skip are names in the directories that no program at work needs.
+	// skip are paths in the directories that no program at work needs.
 	skip []string
-	hint string
+	// config matches folders of configuration in /etc that are added if the
+	// interpreter names them; nil for none. There only what everybody may
+	// read is taken.
+	config *regexp.Regexp
+	hint   string
 }{
 	{
 		// The library proper. Packages beside it are the user's to add:
@@ -46,6 +53,51 @@ var runtimes = []struct {
 		skip: []string{"CPAN", "Pod", "pod", "CORE", "Unicode"},
 		hint: "for installed modules, --add /usr/share/perl5",
 	},
+	{
+		// Debian's directories, then those of Ruby's own installation.
+		name:    "Ruby",
+		program: regexp.MustCompile(`^ruby(\d+\.\d+)?$`),
+		dirs: []string{
+			"PREFIX/lib/ruby", "/usr/lib/x86_64-linux-gnu/ruby", "/usr/share/rubygems-integration",
+		},
+		skip: []string{
+			"*/*/gems/rbs-*", "*/*/gems/typeprof-*", "*/*/gems/debug-*", // tools of developers
+			"gems/*/gems/rbs-*", "gems/*/gems/typeprof-*", "gems/*/gems/debug-*", "gems/*/doc",
+		},
+		hint: "for installed gems, --add /var/lib/gems",
+	},
+	{
+		// The extensions' folder is named in the interpreter itself.
+		name:    "PHP",
+		program: regexp.MustCompile(`^php(?:-cgi|-fpm)?(\d+\.\d+)?$`),
+		config:  regexp.MustCompile(`/etc/php/\d+\.\d+/(cli|cgi|fpm)`),
+		hint:    "with the extensions and the configuration of this machine",
+	},
+	{
+		// PREFIX is JAVA_HOME. What draws on a screen is left out.
+		name:    "Java",
+		program: regexp.MustCompile(`^java()$`),
+		dirs:    []string{"PREFIX/lib", "PREFIX/conf", "PREFIX/release", "/etc/ssl/certs/java"},
+		skip: []string{
+			"src.zip", "ct.sym", "libawt_xawt.so", "libjawt.so", "libsplashscreen.so", "libatk-wrapper.so", "server/classes_nocoops.jsa",
+		},
+		hint: "for a smaller one, bake what jlink makes",
+	},
+	{
+		// erl is a script in ROOT/bin.
+		name:    "Erlang",
+		program: regexp.MustCompile(`^erl()$`),
+		dirs:    []string{"PREFIX/bin", "PREFIX/erts-*", "PREFIX/lib", "PREFIX/releases"},
+		skip:    []string{"*/src", "*/include", "*/doc", "*/examples"},
+		hint:    "for installed applications, --add their folders",
+	},
+	{
+		name:    "PostgreSQL",
+		program: regexp.MustCompile(`^(?:postgres|initdb|pg_ctl)()$`),
+		dirs:    []string{"PREFIX/bin/postgres", "PREFIX/lib", "/usr/share/postgresql/BASE", "PREFIX/share"},
+		skip:    []string{"bitcode", "llvmjit*", "pgxs", "man", "doc", "applications", "icons"},
+		hint:    "without its compiler to machine code",
+	},
 }
 
 // addRuntime adds the files of a language if the program at host is its
@@ -57,7 +109,8 @@ func (b *baker) addRuntime(host string) error {
 			continue
 		}
 		b.progress("adding the %s library (%s)", r.name, r.hint)
-		subst := strings.NewReplacer("PREFIX", path.Dir(path.Dir(host)), "VERSION", match[1])
+		prefix := path.Dir(path.Dir(host))
+		subst := strings.NewReplacer("PREFIX", prefix, "VERSION", match[1], "BASE", path.Base(prefix))
 		for _, pattern := range r.dirs {
 			dirs, err := filepath.Glob(subst.Replace(pattern))
 			if err != nil {
@@ -69,11 +122,44 @@ func (b *baker) addRuntime(host string) error {
 				}
 			}
 		}
+		if r.config != nil {
+			if err := b.addConfiguration(host, r.config); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-// addRuntimeDir adds a directory of a language, or a link to one.
+// addConfiguration adds the folders of /etc that the program at host names and
+// folders matches.
+func (b *baker) addConfiguration(host string, folders *regexp.Regexp) error {
+	content, err := os.ReadFile(host)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return ioError(err)
+	}
+	for _, dir := range folders.FindAll(content, -1) {
+		if err := b.addIfThere(string(dir)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isRuntime reports whether the program at host is one of runtimes that say
+// with dirs where their files are.
+func isRuntime(host string) bool {
+	for _, r := range runtimes {
+		if len(r.dirs) > 0 && r.program.MatchString(path.Base(host)) {
+			return true
+		}
+	}
+	return false
+}
+
+// addRuntimeDir adds a directory or file of a language, or a link to one.
 func (b *baker) addRuntimeDir(dir string, skip []string) error {
 	st, err := os.Lstat(dir)
 	if err != nil {
@@ -84,16 +170,10 @@ func (b *baker) addRuntimeDir(dir string, skip []string) error {
 		return err // another match leads to its target
 	}
 	if !st.IsDir() {
-		return nil
+		_, err := b.addHost(dir, reason{from: fromRuntime, tree: true})
+		return err
 	}
-	skipped := func(rel string) bool {
-		for _, s := range skip {
-			if ok, err := path.Match("/"+s, rel); err == nil && ok {
-				return true
-			}
-		}
-		return false
-	}
+	skipped := func(rel string) bool { return matchesPath(rel, skip) }
 	if err := b.addDir(dir, dir, fromRuntime, skipped); err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func TestAddRuntime(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	b, said := newBaker(t)
+	b, said := testBaker(t)
 	if err := b.addRuntime(filepath.Join(dir, "bin/python3.99")); err != nil {
 		t.Fatal(err)
 	}
@@ -59,10 +59,54 @@ func TestAddRuntime(t *testing.T) {
 		}
 	}
 	for _, other := range []string{"bin/python3", "bin/python", "bin/mypython3.99", "bin/python3.99-config", "bin/sh"} {
-		b, _ := newBaker(t)
+		b, _ := testBaker(t)
 		before := len(b.root.entries)
 		if err := b.addRuntime(filepath.Join(dir, other)); err != nil || len(b.root.entries) != before {
 			t.Errorf("%s: %d files more, %v, want none: it is no interpreter, or a link to one", other, len(b.root.entries)-before, err)
+		}
+	}
+}
+
+// TestRuntimes adds languages of the test's own, installed under a prefix.
+func TestRuntimes(t *testing.T) {
+	for program, tt := range map[string]struct{ files, left []string }{
+		"bin/ruby3.9": {
+			[]string{"lib/ruby/3.9.0/set.rb", "lib/ruby/vendor_ruby/x.rb", "lib/ruby/gems/3.9.0/gems/rexml-3.2/lib/rexml.rb"},
+			[]string{"lib/ruby/gems/3.9.0/gems/rbs-2.8/x.rb"},
+		},
+		"bin/java": {
+			[]string{"lib/modules", "lib/server/libjvm.so", "conf/security/java.security", "release"},
+			[]string{"lib/src.zip", "lib/ct.sym", "jmods/java.base.jmod", "lib/server/classes_nocoops.jsa"},
+		},
+		"bin/erl": {
+			[]string{"bin/start.boot", "erts-13.1/bin/erlexec", "lib/stdlib-4.2/ebin/lists.beam", "releases/25/start.script"},
+			[]string{"lib/stdlib-4.2/src/lists.erl", "lib/kernel-8.5/include/file.hrl"},
+		},
+		"bin/postgres": {
+			[]string{"bin/postgres", "lib/dict_snowball.so", "share/timezonesets/Default"},
+			[]string{"lib/bitcode/x.bc", "lib/llvmjit.so", "bin/other"},
+		},
+	} {
+		dir := t.TempDir()
+		all := map[string]string{}
+		for _, f := range append(tt.files, tt.left...) {
+			all[f] = "x"
+		}
+		write(t, dir, all)
+		b, _ := testBaker(t)
+		if err := b.addRuntime(filepath.Join(dir, program)); err != nil {
+			t.Errorf("%s: %v", program, err)
+			continue
+		}
+		for _, f := range tt.files {
+			if b.root.hostFile(filepath.Join(dir, f)) == "" {
+				t.Errorf("%s: the image has no %s", program, f)
+			}
+		}
+		for _, f := range tt.left {
+			if b.root.hostFile(filepath.Join(dir, f)) != "" {
+				t.Errorf("%s: the image has %s", program, f)
+			}
 		}
 	}
 }

@@ -75,6 +75,15 @@ func (b *baker) addInterpreter(o object) error {
 			return err
 		}
 	}
+	if o.from != fromProgram {
+		return nil
+	}
+	if err := b.addRuntime(o.host); err != nil {
+		return err
+	}
+	if isShell(needs[len(needs)-1]) {
+		return b.addCommands(o)
+	}
 	return nil
 }
 

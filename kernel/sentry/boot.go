@@ -211,17 +211,17 @@ func (s *Sentry) prepareRoot(image, writes *mounter) (etc bool, err error) {
 	return true, s.writeEtc(image, writes)
 }
 
-// writeEtc writes the files of /etc that say who and where this machine is,
-// hosts only if the image has none.
+// writeEtc writes the files of /etc that say who and where this machine is.
 func (s *Sentry) writeEtc(image, writes *mounter) error {
 	name := s.hostname()
 	if err := writes.writeFile("/etc/hostname", name+"\n"); err != nil {
 		return err
 	}
-	if !image.exists("/etc/hosts") {
-		if err := writes.writeFile("/etc/hosts", "127.0.0.1\tlocalhost "+name+"\n::1\tlocalhost ip6-localhost ip6-loopback\n"); err != nil {
-			return err
-		}
+	if err := writeHosts(image, writes, name); err != nil {
+		return err
+	}
+	if err := writeMachineID(image, writes); err != nil {
+		return err
 	}
 	return s.writeResolv(writes)
 }

@@ -104,7 +104,7 @@ func readGuestFile(t *testing.T, s *Sentry, path string) string {
 }
 
 // ownHosts is /etc/hosts of an image that brings none.
-const ownHosts = "127.0.0.1\tlocalhost oven\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+const ownHosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\toven\n"
 
 func TestRootFilesystem(t *testing.T) {
 	s, err := testSentry()
@@ -140,9 +140,9 @@ func TestEtc(t *testing.T) {
 		files, links map[string]string
 		hosts        string
 	}{
-		{"directory", map[string]string{"/etc/hosts": "mine"}, nil, "mine"},
-		{"link", map[string]string{"/real/hosts": "mine"}, map[string]string{"/etc": "/real"}, "mine"},
-		{"linked file", map[string]string{"/etc/other": "mine"}, map[string]string{"/etc/hosts": "other"}, "mine"},
+		{"directory", map[string]string{"/etc/hosts": "mine"}, nil, "mine\n127.0.1.1\toven\n"},
+		{"link", map[string]string{"/real/hosts": "127.0.0.1 oven"}, map[string]string{"/etc": "/real"}, "127.0.0.1 oven"},
+		{"linked file", map[string]string{"/etc/other": "mine"}, map[string]string{"/etc/hosts": "other"}, "mine\n127.0.1.1\toven\n"},
 		{"broken link", map[string]string{"/etc/other": ""}, map[string]string{"/etc/hosts": "/run/nothing"}, ownHosts},
 		{"nothing", map[string]string{"/bin/other": ""}, nil, ownHosts},
 	} {
@@ -162,6 +162,9 @@ func TestEtc(t *testing.T) {
 		}
 		if got := readGuestFile(t, s, "/etc/hosts"); got != tt.hosts {
 			t.Errorf("%s: /etc/hosts = %q, want %q", tt.name, got, tt.hosts)
+		}
+		if id := readGuestFile(t, s, "/etc/machine-id"); len(id) != 33 {
+			t.Errorf("%s: /etc/machine-id = %q, want 32 digits and a line's end", tt.name, id)
 		}
 		m := s.mounts
 		stat, err := m.vfs.StatAt(m.ctx, m.creds, m.at("/etc"), &vfs.StatOptions{Mask: linux.STATX_MODE})

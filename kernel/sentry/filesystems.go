@@ -2,6 +2,7 @@ package sentry
 
 import (
 	"fmt"
+	"io"
 	"path"
 
 	"gvisor.dev/gvisor/pkg/abi/linux"
@@ -234,6 +235,35 @@ func (m *mounter) writeFile(p, content string) error {
 		return fmt.Errorf("write %s: %w", p, err)
 	}
 	return nil
+}
+
+// maxRead bounds what readFile reads, in bytes.
+const maxRead = 1 << 20
+
+// readFile returns what is in file p, or in its first maxRead bytes; nothing if
+// there is none.
+func (m *mounter) readFile(p string) ([]byte, error) {
+	fd, err := m.vfs.OpenAt(m.ctx, m.creds, m.at(p), &vfs.OpenOptions{Flags: linux.O_RDONLY})
+	if isNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", p, err)
+	}
+	defer fd.DecRef(m.ctx)
+	var all []byte
+	b := make([]byte, 4096)
+	for len(all) < maxRead {
+		n, err := fd.Read(m.ctx, bytesIO(b), vfs.ReadOptions{})
+		all = append(all, b[:n]...)
+		if n == 0 || err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", p, err)
+		}
+	}
+	return all, nil
 }
 
 // exists reports whether there is a file p.
