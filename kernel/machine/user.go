@@ -25,12 +25,17 @@ const (
 	ExitOverflow   Exit = 4
 	ExitBound      Exit = 5
 	ExitInvalidOp  Exit = 6
+	ExitNotPresent Exit = 11 // a segment
+	ExitStack      Exit = 12
 	ExitProtection Exit = 13
 	ExitPageFault  Exit = 14
 	ExitX87        Exit = 16
 	ExitAlignment  Exit = 17
 	ExitSIMD       Exit = 19
 )
+
+// DebugStep is set in DR6 after a single step, Intel SDM vol. 3B §17.2.3.
+const DebugStep = 1 << 14
 
 // Page fault error code bits, Intel SDM vol. 3A §4.7.
 const (
@@ -72,8 +77,8 @@ func (u *User) Enter(pt PageTable, regs *Registers, fp *byte) Exit {
 //go:noescape
 func enterUser(ctx *abi.UserContext)
 
-// Fault returns the error code and, for a page fault, the address of the
-// exception that ended the last Enter.
+// Fault returns the error code of the exception that ended the last Enter, DR6
+// for ExitDebug; and the address of a page fault.
 func (u *User) Fault() (errorCode, addr uint64) { return u.ctx.ErrorCode, u.ctx.Addr }
 
 // Interrupt makes a running Enter, or else the next one, return ExitInterrupt.

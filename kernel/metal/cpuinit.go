@@ -53,9 +53,12 @@ func thisCPU() *percpu { return &cpus[0] }
 func initTables(c *percpu) bool {
 	gdt[selKernelCode/8] = 0x00af9b000000ffff // SDM vol. 3A §3.4.5: code, L=1, DPL 0
 	gdt[selKernelData/8] = 0x00cf93000000ffff // data, DPL 0
-	gdt[4] = 0x00cffb000000ffff               // 32-bit user code, for SYSRET's layout
-	gdt[selUserData/8] = 0x00cff3000000ffff   // data, DPL 3
-	gdt[selUserCode/8] = 0x00affb000000ffff   // code, L=1, DPL 3
+	// Where Linux has its 32-bit user code, before the user data, there is
+	// nothing: the Sentry runs no 32-bit programs, and one that jumped there
+	// would enter the kernel by other ways than metal has. SYSRET, which
+	// counts on the place, does not read the descriptor.
+	gdt[selUserData/8] = 0x00cff3000000ffff // data, DPL 3
+	gdt[selUserCode/8] = 0x00affb000000ffff // code, L=1, DPL 3
 	c.tss = &tss[0]
 	base := uint64(uintptr(unsafe.Pointer(c.tss)))
 	limit := uint64(unsafe.Sizeof(taskState{}) - 1)
@@ -93,6 +96,7 @@ func initTables(c *percpu) bool {
 	c.tss.ist3, c.tss.ist3High = uint32(fatal), uint32(fatal>>32)
 	c.tss.ist1, c.tss.ist1High = uint32(fatal), uint32(fatal>>32) // until resume
 	cpu.LoadTR(selTSS)
+	cpu.LoadLDT(0) // else it lies at address 0, 64 KB long
 	return true
 }
 
@@ -134,7 +138,7 @@ func initCPU(c *percpu) string {
 	}
 	cpu.WriteCR4(cr4)
 	cr0 := cpu.ReadCR0()&^(cpu.CR0Emulation|cpu.CR0TaskSwitched|cpu.CR0CacheDisable|cpu.CR0NotWriteThrough) |
-		cpu.CR0MonitorCoprocessor | cpu.CR0NumericError | cpu.CR0WriteProtect
+		cpu.CR0MonitorCoprocessor | cpu.CR0NumericError | cpu.CR0WriteProtect | cpu.CR0AlignmentMask
 	cpu.WriteCR0(cr0)
 	initFloatMode(c, avx)
 

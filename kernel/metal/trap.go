@@ -41,7 +41,7 @@ func trap(t *thread, vector uint64, nested uint64) *thread {
 		deviceInterrupt(vector)
 		endOfInterrupt()
 	case t.kind == kindUser:
-		leaveUser(t, exitReason(vector), t.regs.OrigRAX, faultAddr(vector))
+		leaveUser(t, exitReason(vector), errorCode(t, vector), faultAddr(vector))
 	default:
 		kernelException(t, vector)
 	}
@@ -61,6 +61,17 @@ func exitReason(vector uint64) uint64 {
 		return exitNoMemory
 	}
 	return vector
+}
+
+// errorCode returns what the CPU says of an exception beside its vector: DR6
+// for a debug exception, else the error code that it pushed.
+func errorCode(t *thread, vector uint64) uint64 {
+	if vector != cpu.VectorDebug {
+		return t.regs.OrigRAX
+	}
+	causes := cpu.ReadDR6()
+	cpu.WriteDR6(cpu.DR6Initial)
+	return causes
 }
 
 // faultAddr returns CR2 for a page fault, else 0.

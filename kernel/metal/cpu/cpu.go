@@ -33,6 +33,8 @@ var (
 	WriteCR4 func(v uint64)
 	ReadXCR0 func() uint64
 	SetXCR0  func(v uint64)
+	ReadDR6  func() uint64
+	WriteDR6 func(v uint64)
 
 	// Invalidate drops the TLB entry for one page (INVLPG).
 	Invalidate func(addr uintptr)
@@ -55,6 +57,7 @@ var (
 	LoadGDT func(pseudo uintptr, code, data uint16)
 	LoadIDT func(pseudo uintptr)
 	LoadTR  func(selector uint16)
+	LoadLDT func(selector uint16)
 
 	// Halt stops the CPU for good, with interrupts off.
 	Halt func()
@@ -114,4 +117,7 @@ func Init() {
 	Halt = at[func()](26)
 	Pause = at[func()](27)
 	FXSave = at[func(uintptr)](28)
+	ReadDR6 = at[func() uint64](29)
+	WriteDR6 = at[func(uint64)](30)
+	LoadLDT = at[func(uint16)](31)
 }

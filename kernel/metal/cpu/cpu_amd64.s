@@ -37,6 +37,9 @@ TEXT ·fill(SB), NOSPLIT, $0-0
 	ENTRY(halt, 26)
 	ENTRY(pause, 27)
 	ENTRY(fxsave, 28)
+	ENTRY(readdr6, 29)
+	ENTRY(writedr6, 30)
+	ENTRY(loadldt, 31)
 	RET
 
 TEXT in8<>(SB), NOSPLIT|NOFRAME, $0
@@ -217,6 +220,10 @@ TEXT loadidt<>(SB), NOSPLIT|NOFRAME, $0
 	LIDT (AX)
 	RET
 
+TEXT loadldt<>(SB), NOSPLIT|NOFRAME, $0
+	BYTE $0x0f; BYTE $0x00; BYTE $0xd0 // LLDT AX
+	RET
+
 TEXT loadtr<>(SB), NOSPLIT|NOFRAME, $0
 	BYTE $0x0f; BYTE $0x00; BYTE $0xd8 // LTR AX
 	RET
@@ -229,6 +236,14 @@ stop:
 
 TEXT pause<>(SB), NOSPLIT|NOFRAME, $0
 	PAUSE
+	RET
+
+TEXT readdr6<>(SB), NOSPLIT|NOFRAME, $0
+	BYTE $0x0f; BYTE $0x21; BYTE $0xf0 // MOV AX, DR6
+	RET
+
+TEXT writedr6<>(SB), NOSPLIT|NOFRAME, $0
+	BYTE $0x0f; BYTE $0x23; BYTE $0xf0 // MOV DR6, AX
 	RET
 
 TEXT fxsave<>(SB), NOSPLIT|NOFRAME, $0

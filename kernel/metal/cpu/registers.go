@@ -7,6 +7,7 @@ const (
 	CR0TaskSwitched       = 1 << 3
 	CR0NumericError       = 1 << 5
 	CR0WriteProtect       = 1 << 16
+	CR0AlignmentMask      = 1 << 18 // RFLAGS.AC counts in ring 3
 	CR0CacheDisable       = 1 << 30
 	CR0NotWriteThrough    = 1 << 29
 )
@@ -22,6 +23,10 @@ const (
 	CR4SMEP       = 1 << 20 // ring 0 does not execute user pages
 	CR4SMAP       = 1 << 21 // ring 0 does not touch user pages
 )
+
+// DR6Initial is what DR6 holds before a debug exception (Intel SDM vol. 3B
+// §17.2.3): the CPU sets bits and leaves it to others to clear them.
+const DR6Initial = 0xffff0ff0
 
 // Model-specific registers, Intel SDM vol. 4 and AMD APM vol. 2 appendix A.
 const (

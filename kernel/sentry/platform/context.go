@@ -54,11 +54,10 @@ func (c *taskContext) Switch(ctx context.Context, mm platform.MemoryManager, ac 
 	fp := ac.FloatingPointData().BytePointer()
 	c.fault = false
 	c.unpull()
-	if !enterable(regs) {
-		c.signal(unix.SIGSEGV, linux.SI_KERNEL, regs.RIP)
-		return c.faulted(ctx, regs, hostarch.NoAccess)
-	}
 	for {
+		if !enterable(regs) {
+			return c.faulted(ctx, regs, c.refuse(regs))
+		}
 		if c.interrupted.Load() && c.interrupted.Swap(false) {
 			return nil, hostarch.NoAccess, platform.ErrContextInterrupt
 		}
@@ -90,16 +89,22 @@ func (c *taskContext) Switch(ctx context.Context, mm platform.MemoryManager, ac 
 				return nil, hostarch.NoAccess, platform.ErrContextInterrupt
 			}
 			code, addr := c.user.Fault()
-			at := c.pageFault(code, addr)
-			return c.faulted(ctx, regs, at)
+			if supervisorAccess(code, addr) {
+				t := transfer{ctx: ctx, mem: mm, regs: regs}
+				if exit = t.run(); exit == transferDone {
+					continue
+				}
+				code, addr = t.code, t.addr
+			}
+			return c.faulted(ctx, regs, c.exception(exit, regs, fp, code, addr))
 
 		case machine.ExitNoMemory:
 			c.platform.hooks.NoMemory(ctx)
 			return nil, hostarch.NoAccess, platform.ErrContextInterrupt
 
 		default:
-			c.exception(exit, regs)
-			return c.faulted(ctx, regs, hostarch.NoAccess)
+			code, addr := c.user.Fault()
+			return c.faulted(ctx, regs, c.exception(exit, regs, fp, code, addr))
 		}
 	}
 }
@@ -140,10 +145,20 @@ const negENOSYS = ^uint64(unix.ENOSYS) + 1
 const noSyscall = ^uint64(0)
 
 // enterable reports whether the CPU can load regs in ring 3. A program can
-// bring about other values through sigreturn and ptrace; IRET and WRMSR would
-// then fault in ring 0.
+// bring about other values through sigreturn, ptrace and a far transfer; IRET
+// and WRMSR would then fault in ring 0.
 func enterable(regs *machine.Registers) bool {
 	return regs.RIP < 1<<47 && canonical(regs.FSBase) && canonical(regs.GSBase)
+}
+
+// refuse fills c.info for registers that are not enterable, as if the CPU had
+// gone on with them in ring 3: an address of the kernel's half is a page fault.
+func (c *taskContext) refuse(regs *machine.Registers) hostarch.AccessType {
+	if regs.RIP >= 1<<47 && canonical(regs.RIP) {
+		return c.pageFault(machine.FaultUser|machine.FaultExec, regs.RIP)
+	}
+	c.signal(unix.SIGSEGV, linux.SI_KERNEL, 0)
+	return hostarch.NoAccess
 }
 
 // canonical reports whether bits 63 to 47 of an address are equal, as the CPU

@@ -22,19 +22,22 @@ type Fault struct {
 const (
 	segvMapErr  = 1
 	segvAccErr  = 2
-	illIllOpc   = 1
+	illIllOpn   = 2
 	fpeIntDiv   = 1
-	fpeIntOvf   = 2
+	fpeFltDiv   = 3
+	fpeFltOvf   = 4
+	fpeFltUnd   = 5
+	fpeFltRes   = 6
 	fpeFltInv   = 7
 	busAdrAln   = 1
 	trapBrkpt   = 1
 	trapTrace   = 2
-	eflagsTrap  = 1 << 8 // EFLAGS.TF
 	kernelOwned = linux.SI_KERNEL
 )
 
-// exceptions says which signal an exception becomes. Page faults are not here;
-// codes and addresses are those of Linux's arch/x86/kernel/traps.c.
+// exceptions says which signal an exception becomes, and with which code,
+// those aside whose code depends on more. Codes and addresses are those of
+// Linux's arch/x86/kernel/traps.c.
 var exceptions = map[machine.Exit]struct {
 	signal unix.Signal
 	code   int32
@@ -44,40 +47,53 @@ var exceptions = map[machine.Exit]struct {
 	machine.ExitBreakpoint: {unix.SIGTRAP, kernelOwned, false},
 	machine.ExitOverflow:   {unix.SIGSEGV, kernelOwned, false},
 	machine.ExitBound:      {unix.SIGSEGV, kernelOwned, false},
-	machine.ExitInvalidOp:  {unix.SIGILL, illIllOpc, true},
+	machine.ExitInvalidOp:  {unix.SIGILL, illIllOpn, true},
+	machine.ExitNotPresent: {unix.SIGBUS, kernelOwned, false},
+	machine.ExitStack:      {unix.SIGBUS, kernelOwned, false},
 	machine.ExitProtection: {unix.SIGSEGV, kernelOwned, false},
-	machine.ExitX87:        {unix.SIGFPE, fpeFltInv, true},
 	machine.ExitAlignment:  {unix.SIGBUS, busAdrAln, false},
-	machine.ExitSIMD:       {unix.SIGFPE, fpeFltInv, true},
 }
 
-// exception fills c.info for an exception other than a page fault. Vectors
-// that a program cannot raise, or only through segment registers, end up as
-// SIGSEGV.
-func (c *taskContext) exception(exit machine.Exit, regs *machine.Registers) {
-	if exit == machine.ExitDebug {
-		code := int32(trapBrkpt)
-		if regs.RFLAGS&eflagsTrap != 0 {
-			code = trapTrace
+// exception fills c.info for an exception of the program, whose floating point
+// area is at fp. code and addr are what machine.User.Fault says of it. It
+// returns what the program tried if that was a page fault. Vectors that a
+// program cannot raise end up as SIGSEGV.
+func (c *taskContext) exception(exit machine.Exit, regs *machine.Registers, fp *byte, code, addr uint64) hostarch.AccessType {
+	switch exit {
+	case machine.ExitPageFault:
+		return c.pageFault(code, addr)
+	case machine.ExitDebug:
+		cause := int32(trapBrkpt)
+		if code&machine.DebugStep != 0 {
+			cause = trapTrace
 		}
-		c.signal(unix.SIGTRAP, code, regs.RIP)
-		return
+		c.signal(unix.SIGTRAP, cause, regs.RIP)
+		return hostarch.NoAccess
+	case machine.ExitX87:
+		machine.SaveFP()
+		c.signal(unix.SIGFPE, x87Code(fxsaveArea(fp)), regs.RIP)
+		return hostarch.NoAccess
+	case machine.ExitSIMD:
+		c.signal(unix.SIGFPE, simdCode(fxsaveArea(fp)), regs.RIP)
+		return hostarch.NoAccess
 	}
 	e, ok := exceptions[exit]
 	if !ok {
 		e = exceptions[machine.ExitProtection]
 	}
-	var addr uint64
+	var at uint64
 	if e.addr {
-		addr = regs.RIP
+		at = regs.RIP
 	}
-	c.signal(e.signal, e.code, addr)
+	c.signal(e.signal, e.code, at)
+	return hostarch.NoAccess
 }
 
 // pageFault fills c.info for a page fault and returns what the program tried.
 func (c *taskContext) pageFault(code, addr uint64) hostarch.AccessType {
 	sig := int32(segvMapErr)
-	if code&machine.FaultProtection != 0 {
+	// Linux does not tell what is mapped in the kernel's half.
+	if code&machine.FaultProtection != 0 && addr < maxUserAddress {
 		sig = segvAccErr
 	}
 	c.signal(unix.SIGSEGV, sig, addr)

@@ -83,22 +83,24 @@ func TestEnterable(t *testing.T) {
 func TestPageFault(t *testing.T) {
 	for _, tt := range []struct {
 		name string
+		addr uint64
 		code uint64
 		at   hostarch.AccessType
 		sig  int32
 	}{
-		{"read of nothing", machine.FaultUser, hostarch.Read, segvMapErr},
-		{"write of nothing", machine.FaultUser | machine.FaultWrite, hostarch.Write, segvMapErr},
-		{"write of a read-only page", machine.FaultUser | machine.FaultWrite | machine.FaultProtection, hostarch.Write, segvAccErr},
-		{"execution of data", machine.FaultUser | machine.FaultExec | machine.FaultProtection, hostarch.Execute, segvAccErr},
+		{"read of nothing", 0x1234, machine.FaultUser, hostarch.Read, segvMapErr},
+		{"write of nothing", 0x1234, machine.FaultUser | machine.FaultWrite, hostarch.Write, segvMapErr},
+		{"write of a read-only page", 0x1234, machine.FaultUser | machine.FaultWrite | machine.FaultProtection, hostarch.Write, segvAccErr},
+		{"read of the kernel", 0xffffffff80200000, machine.FaultUser | machine.FaultProtection, hostarch.Read, segvMapErr},
+		{"execution of data", 0x1234, machine.FaultUser | machine.FaultExec | machine.FaultProtection, hostarch.Execute, segvAccErr},
 	} {
 		var c taskContext
-		at := c.pageFault(tt.code, 0x1234)
+		at := c.pageFault(tt.code, tt.addr)
 		if at != tt.at {
 			t.Errorf("%s: access = %v, want %v", tt.name, at, tt.at)
 		}
-		if c.info.Signo != int32(unix.SIGSEGV) || c.info.Code != tt.sig || c.info.Addr() != 0x1234 {
-			t.Errorf("%s: signal %d code %d address %#x, want %d %d 0x1234", tt.name, c.info.Signo, c.info.Code, c.info.Addr(), unix.SIGSEGV, tt.sig)
+		if c.info.Signo != int32(unix.SIGSEGV) || c.info.Code != tt.sig || c.info.Addr() != tt.addr {
+			t.Errorf("%s: signal %d code %d address %#x, want %d %d %#x", tt.name, c.info.Signo, c.info.Code, c.info.Addr(), unix.SIGSEGV, tt.sig, tt.addr)
 		}
 	}
 }
@@ -107,23 +109,27 @@ func TestException(t *testing.T) {
 	const ip = 0x401234
 	for _, tt := range []struct {
 		exit   machine.Exit
-		flags  uint64
+		detail uint64 // DR6
 		signal unix.Signal
 		code   int32
 		addr   uint64
 	}{
 		{machine.ExitDivide, 0, unix.SIGFPE, fpeIntDiv, ip},
-		{machine.ExitDebug, eflagsTrap, unix.SIGTRAP, trapTrace, ip},
+		{machine.ExitDebug, machine.DebugStep, unix.SIGTRAP, trapTrace, ip},
 		{machine.ExitDebug, 0, unix.SIGTRAP, trapBrkpt, ip},
 		{machine.ExitBreakpoint, 0, unix.SIGTRAP, linux.SI_KERNEL, 0},
-		{machine.ExitInvalidOp, 0, unix.SIGILL, illIllOpc, ip},
+		{machine.ExitInvalidOp, 0, unix.SIGILL, illIllOpn, ip},
 		{machine.ExitProtection, 0, unix.SIGSEGV, linux.SI_KERNEL, 0},
 		{machine.ExitAlignment, 0, unix.SIGBUS, busAdrAln, 0},
+		{machine.ExitNotPresent, 0, unix.SIGBUS, linux.SI_KERNEL, 0},
+		{machine.ExitStack, 0, unix.SIGBUS, linux.SI_KERNEL, 0},
+		{machine.Exit(10), 0, unix.SIGSEGV, linux.SI_KERNEL, 0}, // invalid TSS
 		{machine.ExitSIMD, 0, unix.SIGFPE, fpeFltInv, ip},
-		{machine.Exit(11), 0, unix.SIGSEGV, linux.SI_KERNEL, 0}, // segment not present
+		{machine.ExitX87, 0, unix.SIGFPE, fpeFltInv, ip},
 	} {
 		var c taskContext
-		c.exception(tt.exit, &machine.Registers{RIP: ip, RFLAGS: tt.flags})
+		var fp [512]byte
+		c.exception(tt.exit, &machine.Registers{RIP: ip}, &fp[0], tt.detail, 0)
 		if c.info.Signo != int32(tt.signal) || c.info.Code != tt.code || c.info.Addr() != tt.addr {
 			t.Errorf("vector %d: signal %d code %d address %#x, want %d %d %#x", tt.exit, c.info.Signo, c.info.Code, c.info.Addr(), tt.signal, tt.code, tt.addr)
 		}

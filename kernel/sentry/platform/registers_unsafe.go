@@ -13,3 +13,7 @@ import (
 func registers(r *linux.PtraceRegs) *machine.Registers {
 	return (*machine.Registers)(unsafe.Pointer(r))
 }
+
+// fxsaveArea returns the part of the floating point area at fp that FXSAVE
+// lays out (Intel SDM vol. 1 table 10-2).
+func fxsaveArea(fp *byte) []byte { return unsafe.Slice(fp, 512) }
