@@ -15,6 +15,7 @@ import (
 // fields but Sent is set.
 type request struct {
 	Shutdown bool     `json:"shutdown,omitempty"`
+	Signal   string   `json:"signal,omitempty"`  // for the program, see signalName
 	Winsize  []uint16 `json:"winsize,omitempty"` // rows, columns
 	EOF      bool     `json:"eof,omitempty"`
 	Sent     int64    `json:"sent,omitempty"` // with EOF: bytes of input there were in all

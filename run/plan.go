@@ -46,6 +46,9 @@ type Options struct {
 	// Interactive connects standard input: as the program's terminal if it
 	// is one, and standard output too; else as it is.
 	Interactive bool
+	// NoSignals keeps the signals that this process gets from the program:
+	// those that would end it are requests to end, the others do nothing.
+	NoSignals   bool
 	StopTimeout time.Duration // from a request to end to the kill
 	Trace       bool          // print QEMU's command line
 

@@ -38,8 +38,7 @@ func Run(o Options, std Stdio) (int, error) {
 	if err != nil {
 		return exitCode(err), err
 	}
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGWINCH, unix.SIGPIPE)
+	signals := catchSignals(p.config.Interactive)
 	defer signal.Stop(signals)
 	s, err := p.start(o, std)
 	if err != nil {
@@ -92,6 +91,7 @@ type session struct {
 	control *control
 	timeout time.Duration // for the program to end when asked
 
+	proxy   bool          // the program gets the signals that we get
 	started func()        // or nil: to be called when the guest lives
 	paused  bool          // the processor waits for gdb or the monitor
 	keys    bool          // input is typed: the escape keys count
@@ -126,7 +126,7 @@ func (p *plan) start(o Options, std Stdio) (*session, error) {
 	}
 	s := &session{
 		command: o.command(), std: std, process: process, control: newControl(std.Err), timeout: o.StopTimeout,
-		keys: p.config.Interactive, started: o.Started, paused: o.Paused,
+		keys: p.config.Interactive, proxy: !o.NoSignals, started: o.Started, paused: o.Paused,
 		cancel: make(chan struct{}), copied: make(chan error, 1), checked: make(chan struct{}),
 	}
 	if s.started == nil {
@@ -185,7 +185,7 @@ type stop int
 const (
 	stopNone    stop = iota
 	stopTimeout      // the program did not end when asked
-	stopForced       // asked twice, or by the keys
+	stopForced       // asked again, or by the keys
 	stopPipe         // nobody reads the output
 	stopLinger       // the program had ended, the machine had not
 )
@@ -222,20 +222,21 @@ func (s *session) wait(signals <-chan os.Signal, user *userTerminal) stop {
 	alive := time.After(aliveTimeout)
 	exited, cancel, live := s.control.exited, s.cancel, s.control.ready
 	var deadline, linger <-chan time.Time
+	var hurry hurry
 	for {
 		select {
 		case sig := <-signals:
-			switch {
-			case sig == unix.SIGWINCH:
-				if t := user.state(); t.present {
-					s.control.send(request{Winsize: []uint16{t.rows, t.cols}})
-				}
-			case sig == unix.SIGPIPE: // the copy reports it
-			case deadline != nil:
-				kill(stopForced)
-			default:
+			switch s.meaning(sig, deadline != nil, hurry.see(sig, time.Now()), user.state().present) {
+			case signalResize:
+				t := user.state()
+				s.control.send(request{Winsize: []uint16{t.rows, t.cols}})
+			case signalPass:
+				s.control.send(request{Signal: signalName(sig)})
+			case signalEnd:
 				s.control.send(request{Shutdown: true})
 				deadline = time.After(s.timeout)
+			case signalKill:
+				kill(stopForced)
 			}
 		case <-deadline:
 			kill(stopTimeout)

@@ -187,11 +187,32 @@ func TestRunInput(t *testing.T) {
 	}
 }
 
-func TestRunShutdown(t *testing.T) {
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+// TestRunSignals: each signal is the program's, as itself, but for TERM, which
+// asks it to end.
+func TestRunSignals(t *testing.T) {
+	for sig, want := range map[syscall.Signal]string{
+		syscall.SIGTERM: `{"shutdown":true}`, syscall.SIGINT: `{"signal":"INT"}`, syscall.SIGHUP: `{"signal":"HUP"}`, syscall.SIGQUIT: `{"signal":"QUIT"}`,
+		syscall.SIGUSR1: `{"signal":"USR1"}`, syscall.SIGUSR2: `{"signal":"USR2"}`, syscall.SIGWINCH: `{"signal":"WINCH"}`, syscall.SIGALRM: `{"signal":"ALRM"}`,
+		syscall.SIGTSTP: `{"signal":"TSTP"}`, syscall.SIGCONT: `{"signal":"CONT"}`, syscall.SIGTTIN: `{"signal":"TTIN"}`, syscall.Signal(40): `{"signal":"40"}`,
+	} {
 		o := testOptions()
 		o.StopTimeout = time.Minute
-		r := runFake(t, `echo up; read order <&3; echo "$order"; echo '{"exit":143}' >&3; exit 255`, o, "", signalSelf(t, sig))
+		r := runFake(t, `echo up; echo '{"ready":true}' >&3; read order <&3; echo "$order"; echo '{"exit":143}' >&3; exit 255`, o, "", signalSelf(t, sig))
+		if want := "up\n" + want + "\n"; r.code != 143 || r.err != nil || r.out != want {
+			t.Errorf("%v: Run = %+v, want status 143 and output %q", sig, r, want)
+		}
+	}
+}
+
+// TestRunNoSignals: without proxy, signals are the tool's own affair.
+func TestRunNoSignals(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
+		o := testOptions()
+		o.StopTimeout, o.NoSignals = time.Minute, true
+		r := runFake(t, `echo up; read order <&3; echo "$order"; echo '{"exit":143}' >&3; exit 255`, o, "", func() {
+			signalSelf(t, syscall.SIGUSR1)()
+			signalSelf(t, sig)()
+		})
 		if want := "up\n{\"shutdown\":true}\n"; r.code != 143 || r.err != nil || r.out != want {
 			t.Errorf("%v: Run = %+v, want status 143 and output %q", sig, r, want)
 		}
@@ -207,16 +228,38 @@ func TestRunStopTimeout(t *testing.T) {
 	}
 }
 
-func TestRunSecondSignal(t *testing.T) {
-	o := testOptions()
-	o.StopTimeout = time.Minute
-	r := runFake(t, `echo up; read order <&3; echo "$order" >&2; exec sleep 60`, o, "", func() {
-		signalSelf(t, syscall.SIGINT)()
-		time.Sleep(50 * time.Millisecond) // two at once may be delivered as one
-		signalSelf(t, syscall.SIGINT)()
-	})
-	if r.code != ExitKilled || r.err == nil || r.elapsed > 30*time.Second {
-		t.Errorf("Run = %+v, want status %d soon", r, ExitKilled)
+// TestRunImpatient: who asks again does not want to wait.
+func TestRunImpatient(t *testing.T) {
+	for _, signals := range [][]syscall.Signal{
+		{syscall.SIGTERM, syscall.SIGTERM}, {syscall.SIGTERM, syscall.SIGINT}, {syscall.SIGINT, syscall.SIGINT, syscall.SIGINT},
+	} {
+		o := testOptions()
+		o.StopTimeout = time.Minute
+		r := runFake(t, `echo up; exec sleep 60`, o, "", func() {
+			for _, sig := range signals {
+				signalSelf(t, sig)()
+				time.Sleep(50 * time.Millisecond) // two at once may be delivered as one
+			}
+		})
+		if r.code != ExitKilled || r.err == nil || r.elapsed > 30*time.Second {
+			t.Errorf("%v: Run = %+v, want status %d soon", signals, r, ExitKilled)
+		}
+	}
+}
+
+func TestHurry(t *testing.T) {
+	var h hurry
+	for i, tt := range []struct {
+		sig  syscall.Signal
+		ms   int
+		want bool
+	}{
+		{syscall.SIGINT, 0, false}, {syscall.SIGINT, 1500, false}, {syscall.SIGINT, 3000, false}, {syscall.SIGHUP, 3100, false},
+		{syscall.SIGINT, 3400, true}, {syscall.SIGINT, 10000, false},
+	} {
+		if got := h.see(tt.sig, time.UnixMilli(int64(tt.ms))); got != tt.want {
+			t.Errorf("signal %d, %v at %d ms: %v, want %v", i, tt.sig, tt.ms, got, tt.want)
+		}
 	}
 }
 

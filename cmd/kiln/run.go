@@ -36,6 +36,10 @@ The first word chooses between KVM, QEMU's translation, and whatever works
 Exit statuses beside the program's: 2 bad input, 125 QEMU failed, 137 killed
 because it did not end when asked, 254 the kernel crashed.
 
+Signals that kiln run gets are the program's. TERM asks it to end, by the
+image's stop signal, and after --stop-timeout the machine is killed; another
+TERM or an INT kills it at once, and so do three INTs within two seconds.
+
 With -i on a terminal, Ctrl-] three times in a row ends a machine that does
 not answer.`,
 	flags:   runFlags,
@@ -94,6 +98,7 @@ func addRunFlags(fs *pflag.FlagSet, o *run.Options) {
 	fs.StringVar(&o.Hostname, "hostname", "", "host name of the machine")
 	fs.StringVar(&o.Cwd, "cwd", "", "the program's working directory")
 	fs.Uint64Var(&o.Processes, "processes", 0, "limit of processes and threads (default: none)")
+	fs.BoolVar(&o.NoSignals, "no-sig-proxy", false, "keep signals from the program: HUP, INT and QUIT ask it to end as TERM does, others do nothing")
 	fs.DurationVar(&o.StopTimeout, "stop-timeout", run.DefaultStopTimeout, "from a request to end until the machine is killed")
 	fs.BoolVar(&o.Verbose, "verbose-kernel", false, "show the kernel's log on the console")
 	fs.BoolVar(&o.Trace, "verbose", false, "print QEMU's command line")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -17,7 +18,7 @@ import (
 // Sent only with EOF.
 type request struct {
 	Shutdown bool     `json:"shutdown"` // end the program: SIGTERM, later SIGKILL
-	Signal   string   `json:"signal"`   // a signal for what runs, without "SIG"
+	Signal   string   `json:"signal"`   // a signal for what runs, by its name without "SIG" or its number
 	Winsize  []uint16 `json:"winsize"`  // rows, columns of the terminal
 	EOF      bool     `json:"eof"`      // standard input has ended
 	Sent     int64    `json:"sent"`     // after that many bytes
@@ -50,8 +51,12 @@ func parseRequest(line []byte) (request, error) {
 	return r, nil
 }
 
-// signalNumber returns the signal called name, with or without "SIG", or 0.
+// signalNumber returns the signal called name, with or without "SIG", or of that
+// number, or 0.
 func signalNumber(name string) linux.Signal {
+	if n, err := strconv.Atoi(name); err == nil && linux.Signal(n).IsValid() {
+		return linux.Signal(n)
+	}
 	return linux.Signal(unix.SignalNum("SIG" + strings.TrimPrefix(name, "SIG")))
 }
 

@@ -91,6 +91,10 @@ func TestParseRequest(t *testing.T) {
 		{`{"winsize":[24]}`, request{}, false},
 		{`{"winsize":[24,70000]}`, request{}, false},
 		{`{"signal":"NOSUCH"}`, request{}, false},
+		{`{"signal":"10"}`, request{Signal: "10"}, true},
+		{`{"signal":"64"}`, request{Signal: "64"}, true},
+		{`{"signal":"65"}`, request{}, false},
+		{`{"signal":"-1"}`, request{}, false},
 		{`shutdown`, request{}, false},
 	} {
 		got, err := parseRequest([]byte(tt.line))
