@@ -17,6 +17,7 @@ const (
 	chunkSize  = 1 << chunkShift
 	chunkPages = chunkSize / pageSize
 	allPages   = pageSet(1<<chunkPages - 1)
+	allFile    = uint64(1 << 63 / pageSize) // pages, no file has more
 )
 
 // chunk holds chunkPages pages of a file. Its sets are guarded by content.mu.
@@ -59,6 +60,10 @@ type content struct {
 	idle   *sync.Cond        // waits for pages that are busy
 	chunks map[uint64]*chunk // guarded by mu
 	lost   error             // guarded by mu: what was written back in vain since the last fsync
+	cuts   uint64            // guarded by mu: how often blocks were taken from the file
+
+	// Pages that nobody may load, because what is on disk changes.
+	changing struct{ first, end uint64 } // guarded by mu
 
 	// Memory for the chunks that will be needed next, if the file goes on to
 	// be used in order.
@@ -177,17 +182,57 @@ func (c *content) zeroFrom(size uint64) {
 	}
 }
 
+// withdraw drops the pages from first up to end, dirty or not, also those that
+// programs have mapped. It returns with mu held.
+//
+// Called without a lock after node.mu.
+func (c *content) withdraw(first, end uint64) {
+	for {
+		c.mu.Lock()
+		for _, ch := range c.chunks {
+			ch.translated &^= ch.within(first, end)
+		}
+		c.mu.Unlock()
+		c.unmap(first, end, false)
+		c.mu.Lock()
+		again := false
+		for _, ch := range c.chunks {
+			set := ch.within(first, end)
+			if again = ch.translated&set != 0; again {
+				break // a program has it mapped anew
+			}
+			if again = ch.busy&set != 0; again {
+				c.idle.Wait()
+				break
+			}
+		}
+		if !again {
+			c.discard(first, end)
+			return
+		}
+		c.mu.Unlock()
+	}
+}
+
+// within returns which of a chunk's pages lie in a range of the file's pages.
+func (ch *chunk) within(first, end uint64) pageSet {
+	from, to := ch.index*chunkPages, (ch.index+1)*chunkPages
+	if to <= first || from >= end {
+		return 0
+	}
+	return inChunk(max(first, from), min(end, to))
+}
+
 // discard drops the pages from first up to end, dirty or not. Programs do not
 // have them mapped, and nobody writes them back.
 //
 // Called with mu held, which it gives up while pages are being read.
 func (c *content) discard(first, end uint64) {
 	for index, ch := range c.chunks {
-		from, to := index*chunkPages, (index+1)*chunkPages
-		if to <= first || from >= end {
+		set := ch.within(first, end)
+		if set == 0 {
 			continue
 		}
-		set := inChunk(max(first, from), min(end, to))
 		for ch.busy&set != 0 {
 			c.idle.Wait()
 		}
@@ -208,7 +253,7 @@ func (c *content) forget() {
 	defer c.writeMu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.discard(0, 1<<63/pageSize)
+	c.discard(0, allFile)
 	c.dropSpare()
 }
 

@@ -171,7 +171,9 @@ func (e *dentry) destroy() {
 // keep puts an unreferenced dentry among those that may be evicted.
 func (d *Filesystem) keep(e *dentry) {
 	d.lruMu.Lock()
-	if e.refs.Load() == 0 && !e.deleted.Load() && !e.listed {
+	// Between giving back the last reference and here, others may have used,
+	// kept and evicted it.
+	if e.refs.Load() == 0 && !e.deleted.Load() && !e.listed && !e.destroyed.Load() {
 		d.lru.pushFront(e)
 	}
 	// One that was deleted in between is destroyed by whoever got here last.
@@ -231,14 +233,15 @@ func (d *Filesystem) evictOne() *dentry {
 	if e == nil || e.refs.Load() != 0 || e.deleted.Load() || e.node.endpoint != nil || e.node.watches.Size() > 0 {
 		return nil
 	}
+	if !e.destroyed.CompareAndSwap(false, true) {
+		return nil
+	}
 	if e.parent != nil {
 		e.parent.childMu.Lock()
 		delete(e.parent.children, e.name)
 		e.parent.childMu.Unlock()
 	}
-	if !e.destroyed.CompareAndSwap(false, true) {
-		return nil
-	}
+	d.unlist(e) // in case it was kept again since
 	// It is no mount point: the VFS references those.
 	d.vfsfs.VirtualFilesystem().InvalidateDentry(context.Background(), &e.vfsd)
 	return e
@@ -309,6 +312,7 @@ func (n *node) drop() {
 	n.d.nodesMu.Lock()
 	defer n.d.nodesMu.Unlock()
 	n.refs--
+	n.users--
 }
 
 // newChild makes the dentry of an inode that was just created in dir, with a

@@ -84,7 +84,8 @@ func (d *Device) Claim() (release func(), err error) {
 		if err := n.sync(true); err != nil {
 			return nil, err
 		}
-		n.content.forget()
+		n.content.withdraw(0, allFile)
+		n.content.mu.Unlock()
 	}
 	return func() {
 		d.mu.Lock()
@@ -131,8 +132,9 @@ func newRaw(ctx context.Context, d *Device) *Filesystem {
 		fs: rawFS{d.dev}, cache: d.cache, clock: ktime.RealtimeClockFromContext(ctx),
 		source: d.Name(), nodes: make(map[fs.Inode]*node), reporter: reporter{source: d.Name()},
 	}
+	f.settled.L = &f.nodesMu
 	i := &rawInode{dev: d.dev}
-	n := &node{d: f, inode: i, kind: linux.S_IFBLK, refs: 1}
+	n := &node{d: f, inode: i, kind: linux.S_IFBLK, refs: 1, users: 1}
 	n.content = newContent(n, uint64(d.dev.Size()))
 	f.nodes[i] = n
 	f.root = &dentry{d: f, node: n}

@@ -56,7 +56,8 @@ type Filesystem struct {
 	nodesMu sync.Mutex
 	nodes   map[fs.Inode]*node // guarded by nodesMu: those with references
 	closed  bool               // guarded by nodesMu: shut down
-	written *sync.Cond         // a node's flushing has become less; its lock is nodesMu
+	work    int                // guarded by nodesMu: calls that Unmount waits for
+	settled sync.Cond          // a node has fewer references or is gone, work is less; its lock is nodesMu
 
 	lruMu    sync.Mutex
 	lru      dentryList // guarded by lruMu: unreferenced dentries, the latest first
@@ -84,7 +85,7 @@ func New(ctx context.Context, v *vfs.VirtualFilesystem, t vfs.FilesystemType, f 
 		source: source, remote: f.Remote(), nodes: make(map[fs.Inode]*node),
 		reporter: reporter{source: source},
 	}
-	d.written = sync.NewCond(&d.nodesMu)
+	d.settled.L = &d.nodesMu
 	i, err := f.Root()
 	if err == nil {
 		var n *node
@@ -117,6 +118,16 @@ func (d *Filesystem) Release(ctx context.Context) {
 
 // Sync implements vfs.FilesystemImpl.
 func (d *Filesystem) Sync(ctx context.Context) error {
+	d.nodesMu.Lock()
+	closed := d.closed
+	if !closed {
+		d.work++
+	}
+	d.nodesMu.Unlock()
+	if closed {
+		return d.errno(errClosed)
+	}
+	defer d.endWork()
 	err := d.writeBack()
 	if e := d.fs.Sync(); err == nil {
 		err = e
@@ -124,17 +135,25 @@ func (d *Filesystem) Sync(ctx context.Context) error {
 	return d.errno(err)
 }
 
+// endWork ends one of the calls that Unmount waits for.
+func (d *Filesystem) endWork() {
+	d.nodesMu.Lock()
+	defer d.nodesMu.Unlock()
+	d.work--
+	d.settled.Broadcast()
+}
+
 // writeBack writes back what is dirty, but does not flush it.
 func (d *Filesystem) writeBack() error {
 	var first error
 	for _, n := range d.dirtyNodes() {
-		if !n.beginFlush() {
+		if !n.begin() {
 			continue
 		}
 		if err := n.writeBack(); err != nil && first == nil {
 			first = err
 		}
-		n.endFlush()
+		n.release()
 	}
 	return first
 }
@@ -155,6 +174,11 @@ func (d *Filesystem) Shutdown() error {
 				first = err
 			}
 		}
+		d.nodesMu.Lock()
+		for d.work > 0 {
+			d.settled.Wait()
+		}
+		d.nodesMu.Unlock()
 		if err := d.fs.Unmount(); first == nil {
 			first = err
 		}

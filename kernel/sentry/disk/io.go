@@ -32,12 +32,11 @@ func (c *content) readTo(ctx context.Context, dst usermem.IOSequence, off uint64
 		if err := c.load(first, need, last); err != nil {
 			return done, err
 		}
-		if more = min(more, size); from < more {
+		if more = min(more, size); from < more && c.n.begin() {
 			begin, last := pagesOf(from, more)
-			c.n.incRef()
 			go func() {
 				_ = c.load(begin, last, last) // whoever needs it meets the error
-				c.n.decRef()
+				c.n.release()
 			}()
 		}
 		n, err := dst.CopyOutFrom(ctx, &reader{c, off, end})

@@ -15,6 +15,8 @@ func (c *content) load(first, need, end uint64) error {
 	for {
 		page, busy := c.missing(first, need)
 		switch {
+		case first < c.changing.end && c.changing.first < max(end, need):
+			c.idle.Wait()
 		case page < need:
 			if err := c.read(page, max(end, need)); err != nil {
 				return err

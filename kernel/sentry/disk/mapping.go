@@ -50,14 +50,16 @@ func (c *content) Translate(ctx context.Context, required, optional memmap.Mappa
 		if err := c.load(first, need, last); err != nil {
 			return nil, &memmap.BusError{Err: c.n.d.errno(err)}
 		}
+		cuts := uint64(0)
 		if at.Write {
 			last = need
+			cuts = c.cutsSoFar()
 			if err := c.n.inode.Reserve(int64(required.Start), int64(min(required.End, size)-required.Start)); err != nil {
 				return nil, &memmap.BusError{Err: c.n.d.errno(err)}
 			}
 			c.n.touch()
 		}
-		ts, ok := c.translate(first, need, last, at.Write)
+		ts, ok := c.translate(first, need, last, at.Write, cuts)
 		switch {
 		case ok && required.End > end:
 			return ts, &memmap.BusError{Err: io.EOF}
@@ -65,17 +67,28 @@ func (c *content) Translate(ctx context.Context, required, optional memmap.Mappa
 			return ts, nil
 		}
 		// Memory is so short that the pages are gone again, or the file has
-		// become shorter.
+		// become shorter, or lost the blocks that were reserved.
 	}
 }
 
+// cutsSoFar returns how often blocks were taken from the file.
+func (c *content) cutsSoFar() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cuts
+}
+
 // translate returns where pages from first on are, up to the first that is
-// absent, at most up to end. It fails if one up to need is.
-func (c *content) translate(first, need, end uint64, write bool) (ts []memmap.Translation, ok bool) {
+// absent, at most up to end. It fails if one up to need is. With write it also
+// fails if blocks were taken from the file since there were so many cuts.
+func (c *content) translate(first, need, end uint64, write bool, cuts uint64) (ts []memmap.Translation, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	perms := hostarch.ReadExecute
 	if write {
+		if c.cuts != cuts {
+			return nil, false
+		}
 		perms = hostarch.AnyAccess
 	}
 	// Whoever makes the file shorter sets the size, then takes the pages behind

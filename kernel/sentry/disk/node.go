@@ -21,9 +21,12 @@ type node struct {
 	kind  linux.FileMode
 	rdev  uint64
 
-	refs     int  // guarded by d.nodesMu
-	flushing int  // guarded by d.nodesMu: how many of refs are beginFlush's
-	closed   bool // guarded by d.nodesMu: inode is given back
+	// A reference is a user's, or one for work on the file that ends by itself:
+	// writing back, reading ahead, settling. See begin.
+	refs   int  // guarded by d.nodesMu
+	users  int  // guarded by d.nodesMu: how many of refs are users'
+	closed bool // guarded by d.nodesMu: not in d.nodes any more
+	gone   bool // guarded by d.nodesMu: memory and inode are given back
 
 	locks   vfs.FileLocks
 	watches vfs.Watches
@@ -41,85 +44,85 @@ type node struct {
 
 // node returns the node of an inode, with a reference. It takes over the
 // caller's reference to the inode.
+//
+// Called with treeMu held: while attributes are read here, others may make a
+// node of the same file and use it, but nobody evicts that one.
 func (d *Filesystem) node(i fs.Inode) (*node, error) {
-	d.nodesMu.Lock()
-	if n, ok := d.nodes[i]; ok {
-		n.refs++
-		d.nodesMu.Unlock()
+	if n := d.known(i); n != nil {
 		i.DecRef()
 		return n, nil
 	}
-	closed := d.closed
-	d.nodesMu.Unlock()
-	var a fs.Attr
-	err := error(linuxerr.EIO)
-	if !closed {
-		a, err = i.Attr()
-	}
+	a, err := i.Attr()
 	if err != nil {
 		i.DecRef()
 		return nil, d.errno(err)
 	}
-	n := &node{d: d, inode: i, kind: linux.FileMode(a.Mode & linux.S_IFMT), rdev: a.Rdev, refs: 1}
+	n := &node{d: d, inode: i, kind: linux.FileMode(a.Mode & linux.S_IFMT), rdev: a.Rdev, refs: 1, users: 1}
 	switch n.kind {
 	case linux.S_IFREG:
 		n.content = newContent(n, a.Size)
 	case linux.S_IFIFO:
 		n.pipe = pipe.NewVFSPipe(true, pipe.DefaultPipeSize)
 	}
-	return d.insert(n), nil
+	if n = d.insert(n); n == nil {
+		return nil, linuxerr.EIO
+	}
+	return n, nil
 }
 
-// insert puts a new node in the table, unless another has been faster: then it
-// returns that one.
-func (d *Filesystem) insert(n *node) *node {
+// known returns the node of an inode, with a reference, or nil.
+func (d *Filesystem) known(i fs.Inode) *node {
 	d.nodesMu.Lock()
-	if other, ok := d.nodes[n.inode]; ok {
-		other.refs++
-		d.nodesMu.Unlock()
-		n.inode.DecRef()
-		return other
+	defer d.nodesMu.Unlock()
+	n := d.nodes[i]
+	if n != nil {
+		n.refs++
+		n.users++
 	}
-	if d.closed {
-		n.closed = true
-		defer n.inode.DecRef()
-	} else {
-		d.nodes[n.inode] = n
-	}
-	d.nodesMu.Unlock()
 	return n
 }
 
-func (n *node) incRef() {
-	n.d.nodesMu.Lock()
-	defer n.d.nodesMu.Unlock()
-	n.refs++
+// insert puts a new node in the table, unless another has been faster: then it
+// returns that one. It returns nil if the file system was shut down.
+func (d *Filesystem) insert(n *node) *node {
+	d.nodesMu.Lock()
+	other := d.nodes[n.inode]
+	switch {
+	case other != nil:
+		other.refs++
+		other.users++
+	case !d.closed:
+		d.nodes[n.inode] = n
+		other = n
+	}
+	d.nodesMu.Unlock()
+	if other != n {
+		n.inode.DecRef()
+	}
+	return other
 }
 
-// decRef gives back a reference. The last one writes the file back and gives
-// back the inode. The caller holds no lock that input or output would hold up.
+// decRef gives back a user's reference. The last reference writes the file back
+// and gives back the inode. The caller holds no lock that input or output would
+// hold up.
 //
-// If only those who write back have references left, and the file has no name,
-// decRef waits until they are done: who has removed a file finds its space free.
+// If the last user of a file without a name finds work on it under way, decRef
+// waits until that has ended: who has removed a file finds its space free.
 func (n *node) decRef() {
-	wait := n.isLeftToFlush() && n.isNameless()
+	n.d.nodesMu.Lock()
+	n.users--
+	wait := n.users == 0 && n.refs > 1 && !n.closed
+	n.d.nodesMu.Unlock()
+	wait = wait && n.isNameless()
 	n.release()
 	if !wait {
 		return
 	}
 	n.d.nodesMu.Lock()
 	defer n.d.nodesMu.Unlock()
-	for n.flushing > 0 {
-		n.d.written.Wait()
+	for n.users == 0 && !n.gone {
+		n.d.settled.Wait()
 	}
-}
-
-// isLeftToFlush reports whether all references but the caller's are
-// beginFlush's.
-func (n *node) isLeftToFlush() bool {
-	n.d.nodesMu.Lock()
-	defer n.d.nodesMu.Unlock()
-	return n.flushing > 0 && n.refs == n.flushing+1 && !n.closed
 }
 
 // isNameless reports whether no directory has the file any more.
@@ -128,51 +131,45 @@ func (n *node) isNameless() bool {
 	return err == nil && a.Nlink == 0
 }
 
-// beginFlush takes a reference for writing back, unless the file is gone.
-func (n *node) beginFlush() bool {
+// begin takes a reference for work on a file that ends by itself, unless the
+// file is gone. The work ends with release.
+func (n *node) begin() bool {
 	n.d.nodesMu.Lock()
 	defer n.d.nodesMu.Unlock()
 	if n.closed {
 		return false
 	}
 	n.refs++
-	n.flushing++
 	return true
 }
 
-// endFlush gives back the reference of beginFlush.
-func (n *node) endFlush() {
-	n.release()
-	n.d.nodesMu.Lock()
-	defer n.d.nodesMu.Unlock()
-	n.flushing--
-	n.d.written.Broadcast()
-}
-
-// release gives back a reference, with what the last one does.
+// release gives back a reference that is no user's, with what the last one does.
 func (n *node) release() {
 	d := n.d
 	d.nodesMu.Lock()
-	if n.refs > 1 || n.closed {
-		n.refs--
+	// The node stays in the table until nothing is dirty, so that whoever looks
+	// the file up meanwhile finds this content. They may change it, and be gone
+	// again before settle has ended: nothing is lost, for what they leave dirty
+	// is settled in turn.
+	for settled := false; n.refs == 1 && !n.closed && (!settled || n.isDirty()); settled = true {
 		d.nodesMu.Unlock()
-		return
+		n.settle()
+		d.nodesMu.Lock()
 	}
-	d.nodesMu.Unlock()
-	// The node stays in the table until nothing is dirty, so that whoever
-	// looks the file up meanwhile finds this content.
-	n.settle()
-	d.nodesMu.Lock()
 	n.refs--
 	last := n.refs == 0 && !n.closed
 	if last {
 		n.closed = true
+		d.work++
 		delete(d.nodes, n.inode)
 	}
+	d.settled.Broadcast()
 	d.nodesMu.Unlock()
-	if last {
-		n.giveBack()
+	if !last {
+		return
 	}
+	n.giveBack()
+	d.endWork()
 }
 
 // settle writes a file back that may be about to go, or, if it has no name any
@@ -198,14 +195,21 @@ func (n *node) giveBack() {
 		n.content.forget()
 	}
 	n.inode.DecRef()
+	n.d.nodesMu.Lock()
+	defer n.d.nodesMu.Unlock()
+	n.gone = true
+	n.d.settled.Broadcast()
 }
 
-// close releases a node of a file system that is shut down. It has been
-// written back, but for files without a name.
+// close releases a node of a file system that is shut down, once the work on
+// it has ended. It has been written back, but for files without a name.
 func (n *node) close() error {
 	n.d.nodesMu.Lock()
 	closed := n.closed
 	n.closed = true
+	for !closed && n.refs > n.users {
+		n.d.settled.Wait()
+	}
 	n.d.nodesMu.Unlock()
 	if closed {
 		return nil
@@ -219,7 +223,7 @@ func (n *node) close() error {
 }
 
 // dirtyNodes returns the nodes with something to write back, without references:
-// see beginFlush.
+// see begin.
 func (d *Filesystem) dirtyNodes() []*node {
 	d.nodesMu.Lock()
 	defer d.nodesMu.Unlock()

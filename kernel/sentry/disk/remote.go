@@ -102,6 +102,6 @@ func (c *content) refresh() error {
 	if !c.mappings.IsEmpty() {
 		return nil
 	}
-	c.discard(0, 1<<63/pageSize)
+	c.discard(0, allFile)
 	return nil
 }

@@ -130,13 +130,14 @@ func (c *content) truncate(size uint64) error {
 	}
 	c.mu.Lock()
 	c.size.Store(size)
+	c.cuts++
 	c.mu.Unlock()
 	first, last := (size+pageSize-1)/pageSize, (old+pageSize-1)/pageSize
 	c.unmap(first, last, true)
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
 	c.mu.Lock()
-	c.discard(first, 1<<63/pageSize)
+	c.discard(first, allFile)
 	c.zeroFrom(size)
 	c.mu.Unlock()
 	// What stays and is dirty goes first, for the inode's own size is behind.
@@ -158,21 +159,27 @@ func (c *content) unmap(first, end uint64, private bool) {
 		memmap.InvalidateOpts{InvalidatePrivate: private})
 }
 
-// allocate is fallocate(2).
+// fallocate is fallocate(2).
 //
 // Called with node.mu held for writing.
 func (c *content) fallocate(mode uint32, off, length uint64) error {
 	first, last := pagesOf(off, off+length)
-	c.unmap(first, last, false)
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
 	if err := c.writeDirty(); err != nil {
 		return err
 	}
-	c.mu.Lock()
-	c.discard(first, last)
+	c.withdraw(first, last)
+	// Who reads before the blocks have changed would keep what was in them.
+	c.changing.first, c.changing.end = first, last
+	c.cuts++
 	c.mu.Unlock()
-	if err := c.n.inode.Fallocate(mode, int64(off), int64(length)); err != nil {
+	err := c.n.inode.Fallocate(mode, int64(off), int64(length))
+	c.mu.Lock()
+	c.changing.first, c.changing.end = 0, 0
+	c.idle.Broadcast()
+	c.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	a, err := c.n.inode.Attr()
@@ -198,6 +205,6 @@ func (c *content) forgetUnmapped() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.dirty.Load() == 0 {
-		c.discard(0, 1<<63/pageSize)
+		c.discard(0, allFile)
 	}
 }

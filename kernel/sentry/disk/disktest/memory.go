@@ -25,6 +25,13 @@ type FS struct {
 	// Fail, if set, may make a call fail: "read", "write", "sync", "reserve".
 	Fail func(call string, off int64) error
 
+	// Before, if set, is called before calls of inode ino, with no lock held:
+	// "read", "write", "attr", "reserve", "fallocate". n is how many bytes are
+	// read or written at off.
+	Before func(call string, ino uint64, off int64, n int)
+	// After, if set, is called after Reserve, with no lock held.
+	After func()
+
 	mu        sync.Mutex
 	inodes    map[uint64]*Inode // guarded by mu: all that exist
 	next      uint64            // guarded by mu
@@ -209,6 +216,13 @@ func (i *Inode) lock(call string) func() {
 	return i.f.mu.Unlock
 }
 
+// before calls FS.Before.
+func (i *Inode) before(call string, off int64, n int) {
+	if i.f.Before != nil {
+		i.f.Before(call, i.ino, off, n)
+	}
+}
+
 func (i *Inode) Ino() uint64 { return i.ino }
 
 func (i *Inode) IncRef() {
@@ -218,8 +232,9 @@ func (i *Inode) IncRef() {
 
 func (i *Inode) DecRef() {
 	defer i.lock("DecRef")()
-	i.refs--
-	i.reserved = map[int64]bool{}
+	if i.refs--; i.refs == 0 {
+		clear(i.reserved)
+	}
 	i.free()
 }
 
@@ -233,6 +248,7 @@ func (i *Inode) free() {
 func (i *Inode) isDir() bool { return i.entries != nil }
 
 func (i *Inode) Attr() (fs.Attr, error) {
+	i.before("attr", 0, 0)
 	defer i.lock("Attr")()
 	a := i.attr
 	a.Nlink, a.Blocks = i.nlink, uint64(len(i.blocks))*BlockSize/512
@@ -448,6 +464,7 @@ func (i *Inode) Listxattr() ([]string, error) {
 }
 
 func (i *Inode) ReadAt(p []byte, off int64) (int, error) {
+	i.before("read", off, len(p))
 	defer i.lock("ReadAt")()
 	if err := i.f.fail("read", off); err != nil {
 		return 0, err
@@ -470,6 +487,7 @@ func (i *Inode) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (i *Inode) WriteAt(p []byte, off int64) (int, error) {
+	i.before("write", off, len(p))
 	defer i.lock("WriteAt")()
 	if err := i.f.fail("write", off); err != nil {
 		return 0, err
@@ -494,6 +512,12 @@ func (i *Inode) WriteAt(p []byte, off int64) (int, error) {
 }
 
 func (i *Inode) Reserve(off, length int64) error {
+	defer func() {
+		if i.f.After != nil {
+			i.f.After()
+		}
+	}()
+	i.before("reserve", off, int(length))
 	defer i.lock("Reserve")()
 	if err := i.f.fail("reserve", off); err != nil {
 		return err
@@ -542,6 +566,7 @@ func (i *Inode) cut(from, to int64) {
 }
 
 func (i *Inode) Fallocate(mode uint32, off, length int64) error {
+	i.before("fallocate", off, int(length))
 	defer i.lock("Fallocate")()
 	if mode&(fs.FallocPunchHole|fs.FallocZeroRange) != 0 {
 		i.cut(off, off+length)
