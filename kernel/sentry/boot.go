@@ -13,11 +13,11 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/kernel"
 	"gvisor.dev/gvisor/pkg/sentry/kernel/auth"
 	"gvisor.dev/gvisor/pkg/sentry/loader"
-	_ "gvisor.dev/gvisor/pkg/sentry/syscalls/linux" // the system call table
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
 
 	"kiln/kernel/machine"
 	"kiln/kernel/notice"
+	"kiln/kernel/sentry/linux"
 	"kiln/kernel/sentry/platform"
 	"kiln/kernel/virtio"
 )
@@ -144,6 +144,7 @@ func (s *Sentry) initKernel(total uint64) error {
 	if err != nil {
 		return fmt.Errorf("kernel: %w", err)
 	}
+	linux.Correct(k)
 	return s.mountHost()
 }
 

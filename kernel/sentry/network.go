@@ -15,11 +15,11 @@ import (
 	_ "gvisor.dev/gvisor/pkg/sentry/socket/netlink"       // AF_NETLINK
 	_ "gvisor.dev/gvisor/pkg/sentry/socket/netlink/route" // NETLINK_ROUTE
 	_ "gvisor.dev/gvisor/pkg/sentry/socket/unix"          // AF_UNIX
-	"gvisor.dev/gvisor/pkg/sentry/syscalls/linux"         // the system call table
 	"gvisor.dev/gvisor/pkg/sentry/uniqueid"
 	"gvisor.dev/gvisor/pkg/tcpip"
 
 	"kiln/kernel/notice"
+	"kiln/kernel/sentry/linux"
 	"kiln/kernel/sentry/network"
 	"kiln/kernel/virtio"
 	"kiln/kernel/virtio/net"
@@ -83,14 +83,12 @@ func (n *networks) releaseLater() {
 		}
 	})
 	time.AfterFunc(releaseAfter, release)
-	socket := linux.AMD64.Table[unix.SYS_SOCKET]
-	do := socket.Fn
-	socket.Fn = func(t *kernel.Task, sysno uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
-		release()
-		return do(t, sysno, args)
-	}
-	linux.AMD64.Table[unix.SYS_SOCKET] = socket
-	linux.AMD64.Init()
+	linux.Wrap(unix.SYS_SOCKET, func(next kernel.SyscallFn) kernel.SyscallFn {
+		return func(t *kernel.Task, sysno uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
+			release()
+			return next(t, sysno, args)
+		}
+	})
 }
 
 // resolvChanged is network.Options.OnResolv: it must not block.

@@ -60,7 +60,7 @@ var rules = []rule{
 		})
 	}},
 	{"the image format needs only the standard library", func(p pkg) string {
-		if !under(p.ImportPath, "kiln/image") {
+		if !under(p.ImportPath, "kiln/image") || p.ImportPath == "kiln/image/imagetest" {
 			return ""
 		}
 		return first(p.Imports, func(dep string) bool { return !standard(dep) && !under(dep, "kiln/image") })

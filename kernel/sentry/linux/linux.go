@@ -1,0 +1,80 @@
+// Package linux corrects the Sentry where it differs from Linux.
+//
+// gVisor is an unmodified module. Where it is wrong, a file of this package
+// replaces or wraps entries of its system call table, or methods that it lets
+// others replace: one file a correction, whose comment says what Linux does,
+// with the man page or the file of Linux 6.1 that says so, what gVisor does,
+// and which program of test/linux shows that the file can go. docs/linux.md
+// lists the corrections; TestDocumented compares.
+//
+// A wrapped entry costs every call of it. Calls that programs make without end
+// (getppid, read, write, open, close) are wrapped only where a comment says
+// what that costs.
+package linux
+
+import (
+	"fmt"
+
+	"gvisor.dev/gvisor/pkg/sentry/arch"
+	"gvisor.dev/gvisor/pkg/sentry/kernel"
+	"gvisor.dev/gvisor/pkg/sentry/syscalls/linux"
+)
+
+// correction is one difference between gVisor and Linux, and its mend.
+type correction struct {
+	name  string               // of its file, and of its row in docs/linux.md
+	calls map[uintptr]wrapper  // by system call number
+	apply func(*kernel.Kernel) // what else it needs, or nil
+}
+
+// A wrapper returns what answers a system call instead of next. A system call
+// that gVisor does not know has a next that returns ENOSYS.
+type wrapper func(next kernel.SyscallFn) kernel.SyscallFn
+
+// corrections are all of them. Where two wrap a call, the later is asked first.
+var corrections = []correction{
+	schedCorrection,
+	signalfdCorrection,
+}
+
+// Correct applies all corrections to the system call table of k's programs.
+// Call it once, before the first of them runs.
+func Correct(k *kernel.Kernel) {
+	for _, c := range corrections {
+		for sysno, wrap := range c.calls {
+			replace(sysno, c.name, wrap)
+		}
+		if c.apply != nil {
+			c.apply(k)
+		}
+	}
+	linux.AMD64.Init()
+}
+
+// Wrap has do answer a system call instead of the entry that it is given. No
+// task may run yet.
+func Wrap(sysno uintptr, do func(next kernel.SyscallFn) kernel.SyscallFn) {
+	replace(sysno, "", do)
+	linux.AMD64.Init()
+}
+
+// replace changes an entry of the table, which Init then takes over.
+func replace(sysno uintptr, name string, wrap wrapper) {
+	entry, ok := linux.AMD64.Table[sysno]
+	if !ok {
+		entry = kernel.Syscall{Name: fmt.Sprintf("%s (%d)", name, sysno), Fn: missing, SupportLevel: kernel.SupportFull}
+	}
+	entry.Fn = wrap(entry.Fn)
+	linux.AMD64.Table[sysno] = entry
+}
+
+// missing answers a call that is not in gVisor's table.
+func missing(t *kernel.Task, sysno uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
+	n, err := linux.AMD64.Missing(t, sysno, args)
+	return n, nil, err
+}
+
+// instead returns the wrapper of a correction that never asks gVisor.
+func instead(fn kernel.SyscallFn) wrapper {
+	return func(kernel.SyscallFn) kernel.SyscallFn { return fn }
+}
