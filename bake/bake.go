@@ -254,6 +254,7 @@ func (b *baker) progress(format string, args ...any) {
 // contents gathers what goes into the payload.
 func (b *baker) contents(m *image.Manifest) (contents, error) {
 	c := contents{args: []string{"kiln"}, env: []string{"GOTRACEBACK=all"}}
+	m.Pipes = b.root.pipes()
 	var err error
 	if c.manifest, err = json.Marshal(m); err != nil {
 		return c, fmt.Errorf("manifest: %w", err)

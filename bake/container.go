@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sys/unix"
 
 	"kiln/bake/oci"
@@ -54,10 +56,13 @@ func (b *baker) addContainer(m *image.Manifest) error {
 	c := container{b, name, tree, m}
 	c.environment(img.Config.Env)
 	m.Exposed = exposed(img.Config.ExposedPorts)
+	m.Labels = labels(img.Config.Labels)
+	m.Health = health(img.Config.Healthcheck)
 	if m.StopSignal, err = stopSignal(img.Config.StopSignal); err != nil {
 		return inputErrorf(name, "%v", err)
 	}
 	for _, step := range []func() error{
+		func() error { return c.volumes(img.Config.Volumes) },
 		func() error { return c.directory(img.Config.WorkingDir) },
 		func() error { return c.user(img.Config.User) },
 		func() error { return c.program(img.Config.Entrypoint, img.Config.Cmd) },
@@ -89,9 +94,6 @@ func (b *baker) addTree(tree oci.Tree) error {
 		e := entries[f]
 		if e == nil {
 			e = &entry{mode: f.Mode, from: fromAdded, host: f.Host, size: f.Size, mtime: f.MTime, uid: f.UID, gid: f.GID, link: f.Link}
-			if f.Mode.IsDir() || f.Link != "" {
-				e.mtime = 0 // as in all images
-			}
 			entries[f] = e
 		}
 		b.root.entries[p] = e
@@ -175,6 +177,21 @@ func (c container) directory(dir string) error {
 	return nil
 }
 
+// volumes makes the folders that the image wants to be volumes of: what is
+// written there stays only if the user mounts something there (-v).
+func (c container) volumes(volumes map[string]struct{}) error {
+	for _, dir := range slices.Sorted(maps.Keys(volumes)) {
+		dir = path.Clean("/" + dir)
+		if e := c.root.lookup(dir); e != nil || under(dir, mountPoints...) {
+			continue
+		}
+		if err := c.root.mkdir(dir, 0o755, fromAdded); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // program sets what runs: the entry point with the user's arguments, or else
 // the image's.
 func (c container) program(entrypoint, cmd []string) error {
@@ -191,6 +208,7 @@ func (c container) program(entrypoint, cmd []string) error {
 		return err
 	}
 	c.manifest.Program, c.manifest.Args, c.manifest.FixedArgs = p, args, len(entrypoint)
+	c.manifest.ReplaceProgram = len(entrypoint) == 0
 	return c.check(p)
 }
 
@@ -257,6 +275,26 @@ func exposed(ports map[string]struct{}) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// labels lists an image's labels, KEY=VALUE, by key.
+func labels(all map[string]string) []string {
+	var out []string
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, key+"="+all[key])
+	}
+	return out
+}
+
+// health returns an image's check of its program, nil if it has none.
+func health(h *v1.HealthConfig) *image.Health {
+	if h == nil || len(h.Test) == 0 {
+		return nil
+	}
+	return &image.Health{
+		Test: h.Test, Interval: int(h.Interval.Milliseconds()), Timeout: int(h.Timeout.Milliseconds()),
+		StartPeriod: int(h.StartPeriod.Milliseconds()), Retries: h.Retries,
+	}
 }
 
 // stopSignal returns the name of a signal that an image's configuration gives by

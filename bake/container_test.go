@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -48,11 +49,13 @@ func TestContainer(t *testing.T) {
 	config := v1.Config{
 		Entrypoint: []string{"sh", "-c"}, Cmd: []string{"echo hi"}, Env: []string{"PATH=/opt/bin:/bin", "A=1", "B=2"},
 		WorkingDir: "srv/new", User: "web:adm", ExposedPorts: map[string]struct{}{"80/tcp": {}, "53/udp": {}},
+		Volumes: map[string]struct{}{"/var/data": {}, "/data": {}, "/proc/x": {}}, Labels: map[string]string{"b": "2", "a": "1 =x"},
+		Healthcheck: &v1.HealthConfig{Test: []string{"CMD-SHELL", "true"}, Interval: 1500 * time.Millisecond, Retries: 2},
 	}
 	img := ocitest.Image(t, "amd64", config,
 		ocitest.Layer(t, "d bin", "x bin/busybox "+busybox, "l bin/sh busybox", "h bin/cat bin/busybox", "d dev", "f dev/console no", "f proc/x no",
 			"f etc/passwd root:x:0:0:root:/root:/bin/sh\nweb:x:101:102:Web:/var/web:/bin/sh\n", "f etc/group adm:x:4:\nextra:x:9:me,web\n",
-			"f data/file content @101:102"))
+			"f data/file content @101:102", "p pipe @101:102"))
 	b, m, err := bakeContainer(t, Options{OCI: ocitest.Docker(t, img), Env: []string{"A=3"}})
 	if err != nil {
 		t.Fatal(err)
@@ -61,11 +64,12 @@ func TestContainer(t *testing.T) {
 		Version: image.ManifestVersion, Config: image.DefaultConfig, Program: "/bin/sh", Args: []string{"sh", "-c", "echo hi"}, FixedArgs: 2,
 		Env: []string{"PATH=/opt/bin:/bin", "B=2", "A=3", "HOME=/var/web"}, Cwd: "/srv/new",
 		User: &image.User{UID: 101, GID: 4, Groups: []uint32{4}}, Exposed: []string{"53/udp", "80/tcp"},
+		Labels: []string{"a=1 =x", "b=2"}, Health: &image.Health{Test: []string{"CMD-SHELL", "true"}, Interval: 1500, Retries: 2},
 	}
 	if !reflect.DeepEqual(m, want) {
 		t.Errorf("manifest = %+v (user %+v), want %+v", m, m.User, want)
 	}
-	for p, is := range map[string]bool{"/dev": true, "/dev/console": false, "/proc/x": false, "/srv/new": true, "/tmp": true, "/bin/cat": true, "/usr": false} {
+	for p, is := range map[string]bool{"/dev": true, "/dev/console": false, "/proc/x": false, "/srv/new": true, "/tmp": true, "/bin/cat": true, "/usr": false, "/var/data": true, "/data": true, "/etc/services": true} {
 		if got := b.root.lookup(p) != nil; got != is {
 			t.Errorf("%s is there: %v, want %v", p, got, is)
 		}
@@ -78,6 +82,9 @@ func TestContainer(t *testing.T) {
 	}
 	if e := b.root.lookup("/tmp"); e.mode != fs.ModeDir|fs.ModeSticky|0o777 {
 		t.Errorf("/tmp has mode %v", e.mode)
+	}
+	if pipes := b.root.pipes(); len(pipes) != 1 || pipes[0] != (image.Pipe{Path: "/pipe", Mode: 0o644, UID: 101, GID: 102}) {
+		t.Errorf("named pipes %+v", pipes)
 	}
 	if _, err := b.root.plan(); err != nil {
 		t.Errorf("plan: %v", err)
@@ -146,6 +153,9 @@ func TestContainerArgs(t *testing.T) {
 				t.Errorf("%s: %v, want an input error with %q", name, err, tt.words)
 			}
 			continue
+		}
+		if err == nil && m.ReplaceProgram != (len(tt.config.Entrypoint) == 0) {
+			t.Errorf("%s: a run's arguments replace the program: %v", name, m.ReplaceProgram)
 		}
 		if err != nil || !reflect.DeepEqual(m.Args, tt.want) || m.Program != "/bin/sh" {
 			t.Errorf("%s: %s %q, %v, want /bin/sh %q", name, m.Program, m.Args, err, tt.want)

@@ -94,6 +94,8 @@ func (b *baker) addAt(host, guest string, why reason) error {
 		return b.addDir(host, guest, why.from, nil)
 	case st.Mode().IsRegular():
 		return b.addFile(host, guest, st, why)
+	case st.Mode()&fs.ModeNamedPipe != 0:
+		return b.root.pipe(guest, st.Mode(), why.from)
 	default:
 		return inputErrorf(host, "neither a file nor a directory")
 	}
@@ -133,6 +135,8 @@ func (b *baker) addDir(host, guest string, from origin, skip func(rel string) bo
 			return b.addFile(p, to, st, reason{from: from, tree: true})
 		case st.Mode()&fs.ModeSymlink != 0:
 			return b.addTreeLink(host, p, to, from)
+		case st.Mode()&fs.ModeNamedPipe != 0:
+			return b.root.pipe(to, st.Mode(), from)
 		default:
 			b.progress("left out: %s is a %s", p, fileKind(st.Mode()))
 			return nil
@@ -173,8 +177,6 @@ func fileKind(m fs.FileMode) string {
 	switch {
 	case m&fs.ModeSocket != 0:
 		return "socket"
-	case m&fs.ModeNamedPipe != 0:
-		return "named pipe"
 	case m&fs.ModeDevice != 0:
 		return "device"
 	default:

@@ -161,6 +161,11 @@ func (r *root) file(p, host string, st fs.FileInfo, from origin) error {
 	return r.put(p, &entry{mode: st.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid), host: host, size: st.Size(), from: from})
 }
 
+// pipe makes a named pipe at p.
+func (r *root) pipe(p string, mode fs.FileMode, from origin) error {
+	return r.put(p, &entry{mode: fs.ModeNamedPipe | mode.Perm(), from: from})
+}
+
 // text adds a small file of ours.
 func (r *root) text(p, content string, from origin) error {
 	return r.put(p, &entry{mode: 0o644, data: []byte(content), size: int64(len(content)), from: from})
@@ -182,6 +187,9 @@ func (r *root) plan() (*erofs.Plan, error) {
 	names := map[*entry]string{} // the first of each
 	for _, p := range r.paths() {
 		e := r.entries[p]
+		if e.mode&fs.ModeNamedPipe != 0 {
+			continue // the guest makes it
+		}
 		var err error
 		switch first, again := names[e]; {
 		case again:
@@ -197,11 +205,25 @@ func (r *root) plan() (*erofs.Plan, error) {
 		if err == nil && e.uid|e.gid != 0 {
 			err = t.Chown(p, e.uid, e.gid)
 		}
+		if err == nil && e.mtime != 0 && !e.mode.IsRegular() {
+			err = t.Chtime(p, e.mtime)
+		}
 		if err != nil {
 			return nil, err
 		}
 	}
 	return t.Plan()
+}
+
+// pipes lists the named pipes.
+func (r *root) pipes() []image.Pipe {
+	var out []image.Pipe
+	for _, p := range r.paths() {
+		if e := r.entries[p]; e.mode&fs.ModeNamedPipe != 0 {
+			out = append(out, image.Pipe{Path: p, Mode: uint32(e.mode.Perm()), UID: e.uid, GID: e.gid})
+		}
+	}
+	return out
 }
 
 // emptySum is the SHA-256 of no bytes (FIPS 180-4).
@@ -212,7 +234,7 @@ const emptySum = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b8
 func (r *root) files() []image.File {
 	var out []image.File
 	for _, p := range r.paths() {
-		if e := r.entries[p]; !e.mode.IsDir() {
+		if e := r.entries[p]; !e.mode.IsDir() && e.mode&fs.ModeNamedPipe == 0 {
 			if e.mode.IsRegular() && e.size == 0 {
 				e.sum = emptySum // nothing of it is read
 			}

@@ -44,6 +44,8 @@ func TestDocumentedJSON(t *testing.T) {
 	for intro, v := range map[string]any{
 		"## Manifest":          image.Manifest{},
 		"A user:":              image.User{},
+		"A named pipe:":        image.Pipe{},
+		"A check of health:":   image.Health{},
 		"A network interface.": image.Network{},
 		"A mount.":             image.Mount{},
 		"## List of files":     image.File{},

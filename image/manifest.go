@@ -24,6 +24,9 @@ type Manifest struct {
 	// FixedArgs is how many of Args a run's own arguments leave in place;
 	// 0 means one.
 	FixedArgs int `json:"fixedArgs,omitempty"`
+	// ReplaceProgram says that a run's own arguments replace all of Args, and
+	// Program too, as those of a container image without an entry point do.
+	ReplaceProgram bool `json:"replaceProgram,omitempty"`
 
 	Env      []string `json:"env,omitempty"`      // KEY=VALUE
 	User     *User    `json:"user,omitempty"`     // whom the program runs as; root if nil
@@ -40,6 +43,13 @@ type Manifest struct {
 	Exposed []string  `json:"exposed,omitempty"` // PORT/tcp or PORT/udp where it serves, for people
 	Mounts  []Mount   `json:"mounts,omitempty"`  // in this order, before RunConfig's
 
+	// Pipes are the named pipes of the root file system. The guest makes
+	// them: those in its image could not be opened.
+	Pipes []Pipe `json:"pipes,omitempty"`
+
+	Health *Health  `json:"health,omitempty"` // how to see whether the program is well; for people
+	Labels []string `json:"labels,omitempty"` // KEY=VALUE, by key; for people
+
 	// Files is what the root file system holds. The guest does without it: it
 	// is stored beside the loaded part of the image.
 	Files []File `json:"-"`
@@ -50,6 +60,24 @@ type User struct {
 	UID    uint32   `json:"uid"`
 	GID    uint32   `json:"gid"`
 	Groups []uint32 `json:"groups,omitempty"` // beside GID
+}
+
+// Pipe is a named pipe (fifo(7)).
+type Pipe struct {
+	Path string `json:"path"`
+	Mode uint32 `json:"mode"` // permissions, as in st_mode
+	UID  uint32 `json:"uid,omitempty"`
+	GID  uint32 `json:"gid,omitempty"`
+}
+
+// Health is a container image's own check of its program (Docker's HEALTHCHECK).
+// Times are in milliseconds; 0 means Docker's default.
+type Health struct {
+	Test        []string `json:"test"` // CMD and argv, or CMD-SHELL and a line for the shell; NONE for no check
+	Interval    int      `json:"interval,omitempty"`
+	Timeout     int      `json:"timeout,omitempty"`
+	StartPeriod int      `json:"startPeriod,omitempty"`
+	Retries     int      `json:"retries,omitempty"`
 }
 
 // File is one file of the root file system and where it came from.

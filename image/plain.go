@@ -64,6 +64,11 @@ func (p *plain) value(to any) (ok bool) {
 		ok = list(p, to)
 	case *[]Command:
 		ok = list(p, to)
+	case *[]Pipe:
+		ok = list(p, to)
+	case **Health:
+		*to = new(Health)
+		ok = p.object((*to).members())
 	case **User:
 		*to = new(User)
 		ok = p.object((*to).members())
@@ -186,9 +191,20 @@ func (p *plain) number(limit uint64) (n uint64, ok bool) {
 func (m *Manifest) members() []member {
 	return []member{
 		{"version", &m.Version}, {"config", &m.Config}, {"program", &m.Program}, {"programs", &m.Programs},
-		{"args", &m.Args}, {"fixedArgs", &m.FixedArgs}, {"env", &m.Env}, {"user", &m.User}, {"cwd", &m.Cwd},
+		{"args", &m.Args}, {"fixedArgs", &m.FixedArgs}, {"replaceProgram", &m.ReplaceProgram}, {"env", &m.Env}, {"user", &m.User}, {"cwd", &m.Cwd},
 		{"hostname", &m.Hostname}, {"stopSignal", &m.StopSignal}, {"memory", &m.Memory},
 		{"network", &m.Network}, {"ports", &m.Ports}, {"exposed", &m.Exposed}, {"mounts", &m.Mounts},
+		{"pipes", &m.Pipes}, {"health", &m.Health}, {"labels", &m.Labels},
+	}
+}
+
+func (p *Pipe) members() []member {
+	return []member{{"path", &p.Path}, {"mode", &p.Mode}, {"uid", &p.UID}, {"gid", &p.GID}}
+}
+
+func (h *Health) members() []member {
+	return []member{
+		{"test", &h.Test}, {"interval", &h.Interval}, {"timeout", &h.Timeout}, {"startPeriod", &h.StartPeriod}, {"retries", &h.Retries},
 	}
 }
 

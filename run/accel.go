@@ -29,13 +29,14 @@ type host struct {
 	addresses []hostAddress // of its network interfaces
 	getenv    func(string) string
 	uid, gid  int // of who runs this
+	freePort  func(proto string) (uint16, error)
 }
 
 // thisHost is the machine that we run on.
 func thisHost() host {
 	// Without /proc/cpuinfo nothing says that the CPU can: TCG it is.
 	text, _ := os.ReadFile("/proc/cpuinfo")
-	return host{string(text), probeKVM, hostAddresses(), os.Getenv, os.Getuid(), os.Getgid()}
+	return host{string(text), probeKVM, hostAddresses(), os.Getenv, os.Getuid(), os.Getgid(), freePort}
 }
 
 // kvmVersion is the only version of the interface there ever was

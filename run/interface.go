@@ -17,6 +17,7 @@ type Networking struct {
 	Interfaces []string // -I NAME,vioif,'-net BACKEND,…'
 	Addresses  []string // -W NAME,inet,…
 	Ports      []string // -p
+	Exposed    bool     // -P: publish also what the image exposes, at free ports
 }
 
 // iface is one network interface, both sides of it.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -148,6 +149,18 @@ func (p *plan) addNetwork(o Options, h host) error {
 	defaults := o.Manifest.Network
 	if len(o.Networks) > 0 {
 		defaults = o.Networks
+	}
+	if o.Network.Exposed {
+		published := o.Network.Ports
+		if len(published) == 0 {
+			published = o.Manifest.Ports
+		}
+		ports, notes, err := exposedPorts(o.Manifest.Exposed, published, h.freePort)
+		if err != nil {
+			return err
+		}
+		o.Network.Ports = slices.Concat(published, ports)
+		p.notes = append(p.notes, notes...)
 	}
 	ifaces, ports, err := o.Network.resolve(defaults, o.Manifest.Ports)
 	if err == nil {

@@ -149,19 +149,38 @@ func (t *Tree) Link(p, old string) error {
 
 // Chown gives p, which exists, to a user and a group.
 func (t *Tree) Chown(p string, uid, gid uint32) error {
-	n := t.root
-	if p != "/" {
-		dir, name, err := t.parent(p)
-		if err != nil {
-			return err
-		}
-		if n = dir.children[name]; n == nil {
-			return fmt.Errorf("erofs: %s does not exist", p)
-		}
+	n, err := t.lookup(p)
+	if err != nil {
+		return err
 	}
-	n = n.inode()
 	n.uid, n.gid = uid, gid
 	return nil
+}
+
+// Chtime sets the time of p, which exists, in seconds since 1970.
+func (t *Tree) Chtime(p string, mtime int64) error {
+	n, err := t.lookup(p)
+	if err != nil {
+		return err
+	}
+	n.mtime = mtime
+	return nil
+}
+
+// lookup returns the inode at p.
+func (t *Tree) lookup(p string) (*node, error) {
+	if p == "/" {
+		return t.root, nil
+	}
+	dir, name, err := t.parent(p)
+	if err != nil {
+		return nil, err
+	}
+	n := dir.children[name]
+	if n == nil {
+		return nil, fmt.Errorf("erofs: %s does not exist", p)
+	}
+	return n.inode(), nil
 }
 
 // parent returns the directory that p lies in, made if need be, and p's last

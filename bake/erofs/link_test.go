@@ -25,11 +25,16 @@ func TestLink(t *testing.T) {
 		tree.Symlink("/s", "a/file"),
 		tree.Link("/t", "/s"),
 		tree.Chown("/c/d", 7, 8),
+		tree.Chtime("/a", 1_600_000_000),
+		tree.Chtime("/s", 1_500_000_000),
 	}
 	for i, err := range steps {
 		if err != nil {
 			t.Fatalf("step %d: %v", i, err)
 		}
+	}
+	if tree.Chtime("/none", 1) == nil || tree.Chown("/a/none", 1, 1) == nil {
+		t.Error("what does not exist was changed")
 	}
 	if tree.Link("/e", "/a") == nil || tree.Link("/e", "/missing") == nil || tree.Link("/b", "/a/file") == nil {
 		t.Error("Link made a name that cannot be")
@@ -48,6 +53,11 @@ func TestLink(t *testing.T) {
 	img, err := reader.Open(bytes.NewReader(b.Bytes()))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for name, want := range map[string]int64{"a": 1_600_000_000, "c": 0} {
+		if st, err := fs.Stat(img, name); err != nil || st.ModTime().Unix() != want {
+			t.Errorf("%s: %v, %v, want the time %d", name, st, err, want)
+		}
 	}
 	for _, name := range []string{"a/file", "b", "c/d"} {
 		got, err := fs.ReadFile(img, name)

@@ -8,9 +8,6 @@ package oci
 
 import (
 	"archive/tar"
-	"bufio"
-	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +21,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 )
 
 // What an image is for, as its configuration says it.
@@ -60,7 +57,8 @@ type Image struct {
 	ctx    context.Context // ends the reading
 	path   string
 	image  v1.Image
-	unpack string // folder of a layout that was in a tar, "" for none
+	unpack string   // folder that a tar was unpacked to, "" for none
+	root   *os.Root // the same folder
 }
 
 // errorf returns an Error about the image at path. An error among args is its
@@ -92,7 +90,11 @@ func (i *Image) Close() error {
 	if i.unpack == "" {
 		return nil
 	}
-	return os.RemoveAll(i.unpack)
+	var err error
+	if i.root != nil {
+		err = i.root.Close()
+	}
+	return errors.Join(err, os.RemoveAll(i.unpack))
 }
 
 // open finds out what kind of image there is, and opens it.
@@ -126,36 +128,43 @@ func (i *Image) openTar() error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case slices.Contains(names, "manifest.json"):
-		return i.openDocker()
-	case slices.Contains(names, "index.json"):
-		if i.unpack, err = os.MkdirTemp("", "kiln-oci-"); err != nil {
-			return err
-		}
-		if err := i.unpackTo(i.unpack); err != nil {
-			return err
-		}
+	docker := slices.Contains(names, "manifest.json")
+	if !docker && !slices.Contains(names, "index.json") {
+		return errorf(i.path, "is no container image: it has neither manifest.json nor index.json")
+	}
+	if i.unpack, err = os.MkdirTemp("", "kiln-oci-"); err != nil {
+		return err
+	}
+	if i.root, err = os.OpenRoot(i.unpack); err != nil { // what a name with dots would leave
+		return err
+	}
+	if err := i.unpackAll(); err != nil {
+		return err
+	}
+	if !docker {
 		return i.openLayout(i.unpack)
 	}
-	return errorf(i.path, "is no container image: it has neither manifest.json nor index.json")
+	a, err := openArchive(i.root)
+	if err == nil {
+		i.image, err = partial.UncompressedToImage(a)
+	}
+	if err != nil {
+		return &Error{Path: i.path, Msg: err.Error()}
+	}
+	return nil
 }
 
-// reader opens the tar, which may be compressed by gzip.
+// reader opens the tar, which may be compressed.
 func (i *Image) reader() (io.ReadCloser, error) {
 	f, err := os.Open(i.path)
 	if err != nil {
 		return nil, err
 	}
-	b := bufio.NewReader(f)
-	if magic, err := b.Peek(2); err != nil || !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
-		return readCloser{b, f}, nil // what is wrong with a short one, the tar reader says
-	}
-	z, err := gzip.NewReader(b)
+	r, err := uncompressed(f)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return readCloser{z, f}, nil
+	return readCloser{r, f}, nil
 }
 
 // readCloser reads from one and closes another.
@@ -195,47 +204,30 @@ func (i *Image) names() (names []string, err error) {
 	return names, err
 }
 
-// unpackTo unpacks the files of a layout to dir.
-func (i *Image) unpackTo(dir string) error {
-	root, err := os.OpenRoot(dir) // what a name with dots would leave
-	if err != nil {
-		return err
-	}
-	defer root.Close()
+// unpackAll unpacks the tar to i.root: its files, and the links by which an
+// archive of docker save names a layer twice.
+func (i *Image) unpackAll() error {
 	return i.eachFile(func(h *tar.Header, r io.Reader) error {
 		name := filepath.Clean(h.Name)
-		if h.Typeflag != tar.TypeReg || name == "." {
+		if name == "." || h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeSymlink && h.Typeflag != tar.TypeLink {
 			return nil
 		}
-		if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		if err := i.root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			return err
 		}
-		f, err := root.Create(name)
+		switch h.Typeflag {
+		case tar.TypeSymlink:
+			return i.root.Symlink(h.Linkname, name)
+		case tar.TypeLink:
+			return i.root.Link(filepath.Clean(h.Linkname), name)
+		}
+		f, err := i.root.Create(name)
 		if err != nil {
 			return err
 		}
 		_, err = io.Copy(f, r)
 		return errors.Join(err, f.Close())
 	})
-}
-
-// openDocker opens an archive of docker save.
-func (i *Image) openDocker() error {
-	manifest, err := tarball.LoadManifest(i.reader)
-	if err != nil {
-		return errorf(i.path, "manifest.json is damaged", err)
-	}
-	if len(manifest) != 1 {
-		var tags []string
-		for _, d := range manifest {
-			tags = append(tags, d.RepoTags...)
-		}
-		return errorf(i.path, "holds %d images (%s): save one", len(manifest), strings.Join(tags, ", "))
-	}
-	if i.image, err = tarball.Image(i.reader, nil); err != nil {
-		return errorf(i.path, "the image is not complete", pathCause(err))
-	}
-	return nil
 }
 
 // openLayout opens the OCI layout in dir.

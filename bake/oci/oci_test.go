@@ -41,6 +41,8 @@ func files(t *testing.T, path string) (map[string]string, Tree) {
 			out[p] = "/"
 		case f.Mode&fs.ModeSymlink != 0:
 			out[p] = "-> " + f.Link
+		case f.Mode&fs.ModeNamedPipe != 0:
+			out[p] = "|"
 		default:
 			b, err := os.ReadFile(f.Host)
 			if err != nil || int64(len(b)) != f.Size {
@@ -65,7 +67,7 @@ func TestLayers(t *testing.T) {
 		"/": "/", "/etc": "/", "/etc/kept": "one", "/etc/changed": "4", "/opaque": "/", "/opaque/new": "y",
 		"/sub": "/", "/sub/opaque": "/", "/lib": "-> usr/lib", "/usr": "/", "/usr/lib": "/", "/usr/lib/so": "library",
 		"/file": "/", "/file/now": "d", "/todir": "now-a-file", "/usr/bin": "/", "/usr/bin/deep": "/", "/usr/bin/deep/er": "d",
-		"/hard": "one", "/hard2": "3", "/escape": "e",
+		"/hard": "one", "/hard2": "3", "/escape": "e", "/pipe": "|",
 	}
 	layoutDir := ocitest.Layout(t, img)
 	for kind, path := range map[string]string{

@@ -57,10 +57,14 @@ func (t Tree) Lookup(p string) *File {
 	return nil
 }
 
-// remove removes p and all below it.
+// remove removes p and all below it. Only a directory has something below it,
+// for which the whole tree is searched.
 func (t Tree) remove(p string) {
+	old := t[p]
 	delete(t, p)
-	t.removeBelow(p)
+	if old != nil && old.Mode.IsDir() {
+		t.removeBelow(p)
+	}
 }
 
 // removeBelow removes all below p.
@@ -160,13 +164,13 @@ func (t Tree) add(c change) bool {
 }
 
 // fileOf returns what a tar header describes, nil for what an image cannot
-// have: devices, pipes, and what is not a file.
+// have: devices, and what is not a file.
 func fileOf(h *tar.Header) *File {
 	f := &File{Mode: h.FileInfo().Mode(), UID: uint32(h.Uid), GID: uint32(h.Gid), MTime: h.ModTime.Unix()}
 	switch h.Typeflag {
 	case tar.TypeReg:
 		f.Size = h.Size
-	case tar.TypeDir:
+	case tar.TypeDir, tar.TypeFifo:
 	case tar.TypeSymlink:
 		f.Link = h.Linkname
 	default:

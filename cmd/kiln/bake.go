@@ -54,6 +54,7 @@ func bakeFlags(fs *pflag.FlagSet) action {
 		if o.Config == "list" && len(args) == 0 {
 			return 0, listConfigs(a.stdout)
 		}
+		o.OCI = withoutTransport(o.OCI)
 		if len(args) == 0 && o.OCI == "" {
 			return 0, usageError{"no program is named", "kiln bake " + bakeUsage}
 		}

@@ -129,6 +129,15 @@ func inspectText(out io.Writer, img *image.Image) error {
 			line(f.name, "%s", printableWord(f.value))
 		}
 	}
+	for _, p := range m.Pipes {
+		line("named pipe", "%s", p.Path)
+	}
+	if h := m.Health; h != nil {
+		line("health", "%q", h.Test)
+	}
+	for _, l := range m.Labels {
+		line("label", "%s", l)
+	}
 	for _, f := range img.Files {
 		if f.Build != nil {
 			line("built "+printableWord(f.Path), "%s", f.Build)

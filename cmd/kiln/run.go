@@ -25,10 +25,13 @@ var runCommand = command{
 	usage: runUsage,
 	short: "start an image in a virtual machine",
 	long: `
-Starts IMAGE, or a Linux program, which is then baked first, or the image of a
-package that kiln package built, by its name, and ends with the program's exit
-status. ARGUMENTs take the place of those that the image was
-baked with.
+Starts IMAGE, or a Linux program or a container image, which is then baked
+first, or the image of a package that kiln package built, by its name, and ends
+with the program's exit status. A container image is what docker save writes,
+or an OCI layout: a tar, a folder, or oci:FOLDER.
+
+ARGUMENTs take the place of those that the image was baked with. Of a container
+image they replace the command, and leave the entry point.
 
 The first word chooses between KVM, QEMU's translation, and whatever works
 (auto, the default).
@@ -88,6 +91,7 @@ func addRunFlags(fs *pflag.FlagSet, o *run.Options) {
 	fs.VarP((*megabytes)(&o.Memory), "memory", "M", fmt.Sprintf("memory of the machine (default: the image's, or %d)", run.DefaultMemory))
 	fs.StringArrayVarP(&o.Env, "env", "e", nil, "set a variable of the program's environment, `KEY=VALUE`")
 	fs.StringArrayVarP(&o.Network.Ports, "publish", "p", nil, "publish a port of the program, `[HOSTIP:]HOST:GUEST[/udp]`; without HOSTIP on 127.0.0.1 only")
+	fs.BoolVarP(&o.Network.Exposed, "publish-all", "P", false, "publish each port that a container image exposes, at a free port of 127.0.0.1, which is printed")
 	fs.StringVar(&o.Network.Net, "net", "", "network: user, none or tap:INTERFACE (default user)")
 	fs.StringArrayVarP(&o.Network.Interfaces, "interface", "I", nil, "network interface, `NAME,vioif,'-net tap,script=no,ifname=tap0'`")
 	fs.StringArrayVarP(&o.Network.Addresses, "address", "W", nil, "its configuration, `NAME,inet,dhcp` or NAME,inet,static,ADDRESS/BITS[,GATEWAY] or NAME,inet6,auto or NAME,inet6,static,… or NAME,dns,ADDRESS")
@@ -127,9 +131,15 @@ func (a *app) openImage(o run.Options, config, dir string) (_ run.Options, done 
 	if o.Image, err = a.packageImage(o.Image); err != nil {
 		return o, nil, err
 	}
-	isImage, err := image.IsImage(o.Image)
+	container, err := containerImage(o.Image)
 	if err != nil {
 		return o, nil, err
+	}
+	isImage := false
+	if container == "" {
+		if isImage, err = image.IsImage(o.Image); err != nil {
+			return o, nil, err
+		}
 	}
 	if !isImage {
 		if dir == "" {
@@ -138,7 +148,11 @@ func (a *app) openImage(o run.Options, config, dir string) (_ run.Options, done 
 			}
 			done = func() { os.RemoveAll(dir) }
 		}
-		if o.Image, err = a.bakeTemporary(o.Image, dir); err != nil {
+		what := bake.Options{Program: o.Image}
+		if container != "" {
+			what = bake.Options{OCI: container}
+		}
+		if o.Image, err = a.bakeTemporary(what, dir); err != nil {
 			done()
 			return o, nil, err
 		}
@@ -181,14 +195,15 @@ func (a *app) note(lines []string) {
 	}
 }
 
-// bakeTemporary bakes a program to a file in dir. A signal ends it, and leaves
-// the caller time to remove dir.
-func (a *app) bakeTemporary(program, dir string) (string, error) {
+// bakeTemporary bakes o, which names a program or a container image, to a file
+// in dir. A signal ends it, and leaves the caller time to remove dir.
+func (a *app) bakeTemporary(o bake.Options, dir string) (string, error) {
 	out := filepath.Join(dir, "image")
 	p := newProgress(a)
 	defer p.stop()
 	err := interruptible(func(ctx context.Context) error {
-		_, err := bake.Bake(bake.Options{Context: ctx, Program: program, Output: out, Progress: p.show, LibraryDirs: a.libraryDirs()})
+		o.Context, o.Output, o.Progress, o.LibraryDirs = ctx, out, p.show, a.libraryDirs()
+		_, err := bake.Bake(o)
 		return err
 	})
 	return out, err

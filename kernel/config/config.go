@@ -88,6 +88,7 @@ func merge(m image.Manifest, r image.RunConfig) (sentry.Config, error) {
 		Verbose:   r.Verbose,
 		Stop:      m.StopSignal,
 		Grace:     grace(r),
+		Pipes:     m.Pipes,
 		Mounts:    append(m.Mounts[:len(m.Mounts):len(m.Mounts)], r.Mounts...),
 	}
 	networks := m.Network
@@ -111,6 +112,9 @@ func programs(m image.Manifest, r image.RunConfig) []sentry.Program {
 	args := m.Args
 	if len(args) == 0 {
 		args = []string{m.Program}
+	}
+	if len(r.Args) > 0 && m.ReplaceProgram {
+		return []sentry.Program{{Args: r.Args}}
 	}
 	if len(r.Args) > 0 {
 		fixed := min(max(m.FixedArgs, 1), len(args))

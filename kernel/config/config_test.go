@@ -25,6 +25,8 @@ func TestMerge(t *testing.T) {
 		{"arguments", m, image.RunConfig{Args: []string{"x"}}, []string{"p", "x"}, []string{"A=1", "B=2"}, "/srv"},
 		{"environment", m, image.RunConfig{Env: []string{"A=3", "C=4"}, Cwd: "/"}, []string{"p", "a", "b"}, []string{"B=2", "A=3", "C=4"}, "/"},
 		{"fixed arguments", image.Manifest{Program: "/bin/p", Args: []string{"p", "a", "b"}, FixedArgs: 2}, image.RunConfig{Args: []string{"x"}}, []string{"p", "a", "x"}, nil, ""},
+		{"command", image.Manifest{Program: "/bin/p", Args: []string{"p", "a"}, ReplaceProgram: true}, image.RunConfig{Args: []string{"/bin/sh", "x"}}, []string{"/bin/sh", "x"}, nil, ""},
+		{"command, nothing passed", image.Manifest{Program: "/bin/p", Args: []string{"p", "a"}, ReplaceProgram: true}, image.RunConfig{}, []string{"p", "a"}, nil, ""},
 		{"no argv", image.Manifest{Program: "/bin/p"}, image.RunConfig{}, []string{"/bin/p"}, nil, ""},
 	} {
 		c, err := merge(tt.manifest, tt.run)
@@ -33,6 +35,9 @@ func TestMerge(t *testing.T) {
 			continue
 		}
 		programs := []sentry.Program{{Path: "/bin/p", Args: tt.args}}
+		if tt.manifest.ReplaceProgram && len(tt.run.Args) > 0 {
+			programs[0].Path = "" // what the first argument leads to
+		}
 		if !reflect.DeepEqual(c.Programs, programs) || !reflect.DeepEqual(c.Env, tt.env) || c.Cwd != tt.cwd {
 			t.Errorf("%s: %+v %q in %q, want %+v %q in %q", tt.name, c.Programs, c.Env, c.Cwd, programs, tt.env, tt.cwd)
 		}

@@ -193,6 +193,11 @@ func (s *Sentry) mount() error {
 	if err := s.mounts.mountAll(); err != nil {
 		return err
 	}
+	for _, p := range s.config.Pipes {
+		if err := s.mounts.makePipe(p); err != nil {
+			return err
+		}
+	}
 	if err := s.mountStorage(); err != nil || early {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/arch/fpu"
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
 
+	"kiln/image"
 	"kiln/kernel/machine"
 	"kiln/kernel/sentry/network"
 	"kiln/kernel/sentry/platform"
@@ -24,7 +25,7 @@ import (
 // The Sentry keeps process-wide state, so the tests share one. Nothing runs
 // in ring 3 here: that needs the machine.
 var testSentry = sync.OnceValues(func() (*Sentry, error) {
-	image, err := writeImage(map[string]string{
+	rootFS, err := writeImage(map[string]string{
 		"/run/here":        "from the image",
 		"/etc/resolv.conf": "nameserver 192.0.2.1",
 	}, nil)
@@ -37,7 +38,7 @@ var testSentry = sync.OnceValues(func() (*Sentry, error) {
 	cpuid.Initialize()
 	fpu.InitHostState()
 	s := &Sentry{
-		config:   Config{Hostname: "oven", RootFS: image, Rows: 30, Cols: 100},
+		config:   Config{Hostname: "oven", RootFS: rootFS, Rows: 30, Cols: 100},
 		platform: platform.New(platform.Hooks{}),
 		clock:    machine.ClockInfo{Rate: 1 << 32},
 		memory:   newMemoryKiller(),
@@ -128,6 +129,36 @@ func TestRootFilesystem(t *testing.T) {
 	}
 }
 
+// TestPipes makes the named pipes of an image, in directories that it has and
+// in the memory that is mounted over it.
+func TestPipes(t *testing.T) {
+	s, err := testSentry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rootFS, err := writeImage(map[string]string{"/srv/file": "x", "/opt/taken": "mine"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = &Sentry{kernel: s.kernel, creds: s.creds, networks: s.networks, config: Config{RootFS: rootFS, Pipes: []image.Pipe{
+		{Path: "/srv/pipe", Mode: 0o640, UID: 7, GID: 8}, {Path: "/tmp/pipe", Mode: 0o600}, {Path: "/opt/taken", Mode: 0o600},
+	}}}
+	if err := s.mount(); err != nil {
+		t.Fatal(err)
+	}
+	for p, want := range map[string]linux.Statx{
+		"/srv/pipe": {Mode: linux.S_IFIFO | 0o640, UID: 7, GID: 8}, "/tmp/pipe": {Mode: linux.S_IFIFO | 0o600},
+	} {
+		stat, err := s.mounts.vfs.StatAt(s.mounts.ctx, s.mounts.creds, s.mounts.at(p), &vfs.StatOptions{Mask: linux.STATX_BASIC_STATS})
+		if err != nil || stat.Mode != want.Mode || stat.UID != want.UID || stat.GID != want.GID {
+			t.Errorf("%s: mode %#o, user %d, group %d, %v; want %#o, %d, %d", p, stat.Mode, stat.UID, stat.GID, err, want.Mode, want.UID, want.GID)
+		}
+	}
+	if got := readGuestFile(t, s, "/opt/taken"); got != "mine" {
+		t.Errorf("/srv/taken = %q, want what the image has", got)
+	}
+}
+
 // TestEtc: the files that a boot writes to /etc leave the directory and what
 // else is in it as they are in the image, whatever /etc is.
 func TestEtc(t *testing.T) {
@@ -146,12 +177,12 @@ func TestEtc(t *testing.T) {
 		{"broken link", map[string]string{"/etc/other": ""}, map[string]string{"/etc/hosts": "/run/nothing"}, ownHosts},
 		{"nothing", map[string]string{"/bin/other": ""}, nil, ownHosts},
 	} {
-		image, err := writeImage(tt.files, tt.links)
+		rootFS, err := writeImage(tt.files, tt.links)
 		if err != nil {
 			t.Fatal(err)
 		}
 		s := &Sentry{
-			config: Config{Hostname: "oven", RootFS: image}, kernel: s.kernel, creds: s.creds, networks: s.networks,
+			config: Config{Hostname: "oven", RootFS: rootFS}, kernel: s.kernel, creds: s.creds, networks: s.networks,
 		}
 		if err := s.mount(); err != nil {
 			t.Errorf("%s: %v", tt.name, err)
@@ -287,12 +318,12 @@ func TestResolvOnce(t *testing.T) {
 	if err := root.Attach(dev, network.Interface{Name: "eth0", DNS: []netip.Addr{netip.MustParseAddr("192.0.2.53")}}); err != nil {
 		t.Fatal(err)
 	}
-	image, err := writeImage(map[string]string{"/etc/resolv.conf": "from the image"}, nil)
+	rootFS, err := writeImage(map[string]string{"/etc/resolv.conf": "from the image"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &Sentry{
-		config: Config{RootFS: image}, kernel: shared.kernel, creds: shared.creds, networks: &networks{root: root},
+		config: Config{RootFS: rootFS}, kernel: shared.kernel, creds: shared.creds, networks: &networks{root: root},
 	}
 	if err := s.mount(); err != nil {
 		t.Fatal(err)

@@ -40,6 +40,9 @@ type Config struct {
 	// Mounts are the file systems to mount before the program starts.
 	Mounts []image.Mount
 
+	// Pipes are named pipes to make in the root file system.
+	Pipes []image.Pipe
+
 	// Terminal gives the program a terminal of its own on the console;
 	// without it, output goes to the console as it is.
 	Terminal   bool

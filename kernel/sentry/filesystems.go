@@ -7,6 +7,7 @@ import (
 
 	"gvisor.dev/gvisor/pkg/abi/linux"
 	"gvisor.dev/gvisor/pkg/context"
+	"gvisor.dev/gvisor/pkg/errors/linuxerr"
 	"gvisor.dev/gvisor/pkg/fspath"
 	"gvisor.dev/gvisor/pkg/sentry/devices/memdev"
 	"gvisor.dev/gvisor/pkg/sentry/devices/ttydev"
@@ -22,6 +23,8 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/fsimpl/tmpfs"
 	"gvisor.dev/gvisor/pkg/sentry/kernel/auth"
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
+
+	"kiln/image"
 )
 
 // mounts are the file systems beside the root, parents first.
@@ -233,6 +236,25 @@ func (m *mounter) writeFile(p, content string) error {
 	defer fd.DecRef(m.ctx)
 	if _, err := fd.Write(m.ctx, bytesIO([]byte(content)), vfs.WriteOptions{}); err != nil {
 		return fmt.Errorf("write %s: %w", p, err)
+	}
+	return nil
+}
+
+// makePipe makes a named pipe, unless there is something of its name.
+func (m *mounter) makePipe(p image.Pipe) error {
+	op := m.at(p.Path)
+	op.FollowFinalSymlink = false
+	err := m.vfs.MknodAt(m.ctx, m.creds, op, &vfs.MknodOptions{Mode: linux.S_IFIFO | linux.FileMode(p.Mode&0o7777)})
+	if linuxerr.Equals(linuxerr.EEXIST, err) {
+		return nil
+	}
+	if err == nil && p.UID|p.GID != 0 {
+		err = m.vfs.SetStatAt(m.ctx, m.creds, op, &vfs.SetStatOptions{
+			Stat: linux.Statx{Mask: linux.STATX_UID | linux.STATX_GID, UID: p.UID, GID: p.GID},
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("named pipe %s: %w", p.Path, err)
 	}
 	return nil
 }
