@@ -110,32 +110,29 @@ func fatalMemory() {
 	if c.inFault {
 		regs = c.faulting
 	}
-	report("out of memory", regs, ^uint64(0))
+	report("out of memory", regs, nil)
 	exitMachine(codeNoMemory)
 }
 
 // fatalTrap is for exceptions that leave nothing to resume.
 func fatalTrap(regs *registers, vector uint64) {
-	what := "non-maskable interrupt"
-	switch vector {
-	case cpu.VectorDoubleFault:
+	what := "exception that leaves nothing to resume"
+	if vector == cpu.VectorDoubleFault {
 		what = "double fault (a stack overflow, as a rule)"
-	case cpu.VectorMachineCheck:
-		what = "machine check"
 	}
-	fatalRegisters(what, regs, vector)
+	fatalException(what, regs, exception{vector, regs.OrigRAX, cpu.ReadCR2(), regs.RIP})
 }
 
-func fatalRegisters(what string, regs *registers, vector uint64) {
-	report(what, regs, vector)
+func fatalException(what string, regs *registers, e exception) {
+	report(what, regs, &e)
 	exitMachine(codePanic)
 }
 
 var reporting bool
 
-// report prints what happened, the registers, a traceback and the state of
-// memory. vector is ^0 if no exception is to blame.
-func report(what string, regs *registers, vector uint64) {
+// report prints what happened, the exception that is to blame, if one is, the
+// registers, a traceback and the state of memory.
+func report(what string, regs *registers, e *exception) {
 	if reporting {
 		print("kiln: another failure while reporting the first\n")
 		exitMachine(codePanic)
@@ -144,18 +141,23 @@ func report(what string, regs *registers, vector uint64) {
 	print("\nkiln: kernel panic: ")
 	print(what)
 	print("\n")
-	if vector != ^uint64(0) {
-		print("vector ")
-		printDecimal(vector)
-		print("  error code ")
-		printHex(regs.OrigRAX)
-		print("  cr2 ")
-		printHex(cpu.ReadCR2())
-		print("\n")
+	if e != nil {
+		print("exception: ")
+		e.print()
 	}
 	printRegisters(regs)
 	printTraceback(regs)
 	printMemory()
+}
+
+// reportLast prints the exception that t last got a signal for, if it got one:
+// of a Go traceback that begins with a signal it is the cause.
+func reportLast(t *thread) {
+	if t == nil || t.lastException == (exception{}) {
+		return
+	}
+	print("last exception of this thread: ")
+	t.lastException.print()
 }
 
 func printRegisters(r *registers) {
@@ -245,18 +247,24 @@ func printPC(pc uint64, depth int) {
 		lookup-- // a return address may belong to the next function
 	}
 	print("  ")
+	printFunction(pc, lookup)
+	print("\n")
+}
+
+// printFunction prints an address in code and the function that lookup, the
+// same or just before, is in.
+func printFunction(pc, lookup uint64) {
 	printHex(pc)
 	print("  ")
 	table, text := functions(lookup)
 	name, off := symbol.Find(table, text, lookup)
 	if name == nil {
-		print("?\n")
+		print("?")
 		return
 	}
 	console.write(name)
 	print("+")
 	printHex(off + pc - lookup)
-	print("\n")
 }
 
 func printMemory() {

@@ -174,6 +174,7 @@ const crashStatus = 2
 // hostExit ends the virtual machine because the kernel program did.
 func hostExit(code int) {
 	if code == crashStatus {
+		reportLast(thisCPU().cur)
 		printMemory()
 		exitMachine(codePanic)
 	}

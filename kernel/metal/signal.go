@@ -185,7 +185,8 @@ func sendSignal(t *thread, sig, tid int) int64 {
 			return 0
 		}
 		if sig != sigKILL {
-			report("the kernel program killed itself with a signal", &t.regs, ^uint64(0))
+			report("the kernel program killed itself with a signal", &t.regs, nil)
+			reportLast(t)
 		}
 		exitMachine(codePanic)
 	}
@@ -227,22 +228,19 @@ func deliverSignals(t *thread) {
 		}
 		t.signals.pending &^= 1 << (sig - 1)
 		info := siginfo{signo: int32(sig), code: siTkill, addr: 1} // pid 1
-		pushSignal(t, &info, 0, 0)
+		pushSignal(t, &info, exception{})
 	}
 }
 
-// faultSignal delivers the signal for an exception of t itself. If the Go
+// faultSignal delivers the signal for exception e of t itself. If the Go
 // runtime cannot take it, the machine stops with a report.
-func faultSignal(t *thread, sig, code int32, addr uint64) {
+func faultSignal(t *thread, e exception, sig, code int32, addr uint64) {
 	if actions[sig].handler <= 1 || t.signals.mask&(1<<(sig-1)) != 0 || t.signals.stackSize == 0 {
-		what := "exception in the kernel"
-		if sig == sigSEGV || sig == sigBUS {
-			what = "bad memory access in the kernel"
-		}
-		fatalRegisters(what, &t.regs, 0)
+		fatalException("exception in the kernel program", &t.regs, e)
 	}
+	t.lastException = e
 	info := siginfo{signo: sig, code: code, addr: addr}
-	pushSignal(t, &info, t.regs.OrigRAX, addr)
+	pushSignal(t, &info, e)
 }
 
 const (
@@ -251,8 +249,9 @@ const (
 )
 
 // pushSignal makes t run the handler of info.signo, with its registers saved
-// in a frame on its stack. The thread is in ring 0 (kindCall or kindTrap).
-func pushSignal(t *thread, info *siginfo, err, cr2 uint64) {
+// in a frame on its stack, and what the CPU said of the exception that is the
+// cause, if one is. The thread is in ring 0 (kindCall or kindTrap).
+func pushSignal(t *thread, info *siginfo, e exception) {
 	sig := info.signo
 	a := &actions[sig]
 	s := &t.signals
@@ -277,7 +276,7 @@ func pushSignal(t *thread, info *siginfo, err, cr2 uint64) {
 		r8:    r.R8, r9: r.R9, r10: r.R10, r11: r.R11, r12: r.R12, r13: r.R13, r14: r.R14, r15: r.R15,
 		rdi: r.RDI, rsi: r.RSI, rbp: r.RBP, rbx: r.RBX, rdx: r.RDX, rax: r.RAX, rcx: r.RCX,
 		rsp: r.RSP, rip: r.RIP, rflags: r.RFLAGS, cs: selUserCode, ss: selUserData,
-		err: err, cr2: cr2, fpstate: fp, sigmask: s.mask,
+		err: e.code, trapno: e.vector, cr2: e.addr, fpstate: fp, sigmask: s.mask,
 	}
 	s.mask |= a.mask
 	if a.flags&saNodefer == 0 {

@@ -60,7 +60,8 @@ type thread struct {
 	waitFile *file
 	epoll    epollWait // the call that epoll_pwait blocked in
 
-	signals signalState
+	signals       signalState
+	lastException exception // that became a signal
 }
 
 // fpOffset is where a thread's floating point area begins in its frame: an

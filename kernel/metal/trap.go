@@ -28,7 +28,7 @@ var (
 // in metal, which only a defect of metal's can cause.
 func trap(t *thread, vector uint64, nested uint64) *thread {
 	if nested != 0 {
-		fatalRegisters("exception in metal", &t.regs, vector)
+		fatalException("exception in metal", &t.regs, exception{vector, t.regs.OrigRAX, faultAddr(vector), t.regs.RIP})
 	}
 	metalLock.lock()
 	switch {
@@ -117,38 +117,40 @@ func dropUser(t *thread) {
 // kernelException turns an exception of the kernel program into the signal
 // that its Go runtime expects.
 func kernelException(t *thread, vector uint64) {
+	e := exception{vector, t.regs.OrigRAX, faultAddr(vector), t.regs.RIP}
 	switch vector {
 	case cpu.VectorDivide:
-		faultSignal(t, sigFPE, fpeINTDIV, t.regs.RIP)
+		faultSignal(t, e, sigFPE, fpeINTDIV, t.regs.RIP)
 	case cpu.VectorX87, cpu.VectorSIMD:
-		faultSignal(t, sigFPE, fpeFLTINV, t.regs.RIP)
+		faultSignal(t, e, sigFPE, fpeFLTINV, t.regs.RIP)
 	case cpu.VectorDebug:
-		faultSignal(t, sigTRAP, trapTRACE, t.regs.RIP)
+		faultSignal(t, e, sigTRAP, trapTRACE, t.regs.RIP)
 	case cpu.VectorBreakpoint:
-		faultSignal(t, sigTRAP, siKernel, 0)
+		faultSignal(t, e, sigTRAP, siKernel, 0)
 	case cpu.VectorInvalidOpcode:
-		faultSignal(t, sigILL, illILLOPN, t.regs.RIP)
+		faultSignal(t, e, sigILL, illILLOPN, t.regs.RIP)
 	case cpu.VectorAlignment:
-		faultSignal(t, sigBUS, busADRALN, 0)
+		faultSignal(t, e, sigBUS, busADRALN, 0)
 	case cpu.VectorPageFault:
-		pageFaultSignal(t, uintptr(cpu.ReadCR2()))
+		pageFaultSignal(t, e)
 	default: // general protection, non-canonical addresses
-		faultSignal(t, sigSEGV, siKernel, 0)
+		faultSignal(t, e, sigSEGV, siKernel, 0)
 	}
 }
 
-func pageFaultSignal(t *thread, addr uintptr) {
+func pageFaultSignal(t *thread, e exception) {
+	addr := uintptr(e.addr)
 	switch {
 	case addr >= memfdBase && addr < memfdLimit:
 		// Past the end of the file, or no memory for the page: what
 		// Linux says for a mapped file, and gVisor expects.
-		faultSignal(t, sigBUS, busADRERR, uint64(addr))
+		faultSignal(t, e, sigBUS, busADRERR, e.addr)
 	default:
 		code := int32(segvMAPERR)
 		if _, ok := regions.Find(addr); ok {
 			code = segvACCERR
 		}
-		faultSignal(t, sigSEGV, code, uint64(addr))
+		faultSignal(t, e, sigSEGV, code, e.addr)
 	}
 }
 
@@ -159,7 +161,7 @@ func pageFault(regs *registers, addr uint64) bool {
 	c := thisCPU()
 	inMetal := c.inHandler != 0
 	if c.inFault {
-		fatalRegisters("page fault in the page fault handler", regs, cpu.VectorPageFault)
+		fatalException("page fault in the page fault handler", regs, exception{cpu.VectorPageFault, regs.OrigRAX, addr, regs.RIP})
 	}
 	if !inMetal {
 		metalLock.lock()
@@ -181,7 +183,7 @@ func pageFault(regs *registers, addr uint64) bool {
 	if !inMetal {
 		metalLock.unlock()
 	} else if !ok {
-		fatalRegisters("page fault in metal", regs, cpu.VectorPageFault)
+		fatalException("page fault in metal", regs, exception{cpu.VectorPageFault, code, addr, regs.RIP})
 	}
 	return ok
 }

@@ -69,7 +69,11 @@ const (
 	VectorOverflow      = 4
 	VectorBound         = 5
 	VectorInvalidOpcode = 6
+	VectorNoDevice      = 7
 	VectorDoubleFault   = 8
+	VectorTSS           = 10
+	VectorNotPresent    = 11
+	VectorStack         = 12
 	VectorProtection    = 13
 	VectorPageFault     = 14
 	VectorX87           = 16
