@@ -1,71 +1,21 @@
 package powercut_test
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"kiln/test/redisclient"
 )
 
 // keys is how many keys the test writes to, over and over.
 const keys = 400
-
-// A redis is a connection that knows as much of the protocol as the test needs.
-type redis struct {
-	conn net.Conn
-	r    *bufio.Reader
-}
-
-// send sends a command.
-func (c *redis) send(words ...string) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "*%d\r\n", len(words))
-	for _, w := range words {
-		fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(w), w)
-	}
-	_, err := io.WriteString(c.conn, b.String())
-	return err
-}
-
-// reply reads a reply: a line, or a string of bytes, "" for none.
-func (c *redis) reply() (string, error) {
-	line, err := c.r.ReadString('\n')
-	if err != nil {
-		return "", err
-	}
-	line = strings.TrimRight(line, "\r\n")
-	switch {
-	case strings.HasPrefix(line, "+"):
-		return line[1:], nil
-	case strings.HasPrefix(line, "-"):
-		return "", errors.New(line)
-	case strings.HasPrefix(line, "$"):
-		n, err := strconv.Atoi(line[1:])
-		if err != nil || n < 0 {
-			return "", err
-		}
-		b := make([]byte, n+2)
-		_, err = io.ReadFull(c.r, b)
-		return string(b[:n]), err
-	}
-	return line, nil
-}
-
-// connect connects to the server at address, which is ready.
-func connect(address string) (*redis, error) {
-	conn, err := net.DialTimeout("tcp", address, 10*time.Second)
-	if err != nil {
-		return nil, err
-	}
-	return &redis{conn, bufio.NewReader(conn)}, conn.SetDeadline(time.Now().Add(bootTime))
-}
 
 // store is what must be in the database: for each key the number that was
 // acknowledged last, and the one that was sent last.
@@ -77,15 +27,15 @@ type store struct {
 func value(key, n int) string { return fmt.Sprintf("%d:%d:%s", key, n, strings.Repeat("v", n%300)) }
 
 // verify asks for all keys and tells what is wrong with them.
-func (s *store) verify(c *redis) string {
+func (s *store) verify(c *redisclient.Conn) string {
 	for key := range keys {
-		if err := c.send("GET", fmt.Sprint("key", key)); err != nil {
+		if err := c.Send("GET", fmt.Sprint("key", key)); err != nil {
 			return err.Error()
 		}
 	}
 	var wrong []string
 	for key := range keys {
-		got, err := c.reply()
+		got, err := c.Reply()
 		if err != nil {
 			return err.Error()
 		}
@@ -111,7 +61,7 @@ func splitValue(v string) (key, n int, err error) {
 
 // write sets keys, several at a time, until the connection ends. Now and then
 // it has Redis write its append-only file anew.
-func (s *store) write(c *redis) {
+func (s *store) write(c *redisclient.Conn) {
 	const ahead = 4
 	for {
 		var batch []int
@@ -120,23 +70,23 @@ func (s *store) write(c *redis) {
 			key := s.next * 7 % keys
 			batch = append(batch, key)
 			s.sent[key] = s.next
-			if c.send("SET", fmt.Sprint("key", key), value(key, s.next)) != nil {
+			if c.Send("SET", fmt.Sprint("key", key), value(key, s.next)) != nil {
 				return
 			}
 		}
 		for _, key := range batch {
-			ok, err := c.reply()
+			ok, err := c.Reply()
 			if err != nil || ok != "OK" {
 				return
 			}
 			s.acked[key] = s.sent[key]
 		}
 		if s.next%400 == 0 {
-			if c.send("BGREWRITEAOF") != nil {
+			if c.Send("BGREWRITEAOF") != nil {
 				return
 			}
 			// An error says that it is at it already.
-			if _, err := c.reply(); errors.Is(err, io.EOF) {
+			if _, err := c.Reply(); errors.Is(err, io.EOF) {
 				return
 			}
 		}
@@ -155,7 +105,7 @@ func freePort(t *testing.T) int {
 }
 
 // serve boots Redis on the volume and returns a connection.
-func (r *rig) serve(image string) (*guest, *redis) {
+func (r *rig) serve(image string) (*guest, *redisclient.Conn) {
 	r.t.Helper()
 	port := freePort(r.t)
 	g := r.boot("-M", "128", "-p", fmt.Sprintf("127.0.0.1:%d:6379", port), image)
@@ -168,11 +118,11 @@ func (r *rig) serve(image string) (*guest, *redis) {
 			break
 		}
 	}
-	c, err := connect(fmt.Sprintf("127.0.0.1:%d", port))
+	c, err := redisclient.Dial(fmt.Sprintf("127.0.0.1:%d", port), bootTime)
 	if err != nil {
 		r.t.Fatalf("%v\n%s\n%s", err, strings.Join(said, "\n"), g.stderr.String())
 	}
-	r.t.Cleanup(func() { c.conn.Close() })
+	r.t.Cleanup(func() { c.Close() })
 	return g, c
 }
 
@@ -196,7 +146,7 @@ func TestRedis(t *testing.T) {
 		go func() { s.write(c); close(done) }()
 		time.Sleep(r.moment(3 * time.Second))
 		g.cut()
-		c.conn.Close()
+		c.Close()
 		<-done
 		for range g.lines {
 		}
@@ -207,7 +157,7 @@ func TestRedis(t *testing.T) {
 	if wrong := s.verify(c); wrong != "" {
 		t.Fatalf("after the last cut: %s", wrong)
 	}
-	if err := c.send("SHUTDOWN"); err != nil {
+	if err := c.Send("SHUTDOWN"); err != nil {
 		t.Error(err)
 	}
 	if status := g.finish(); status != 0 {
