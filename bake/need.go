@@ -170,6 +170,11 @@ func (b *baker) addLookedFor(o object, l *linkage) error {
 			return err
 		}
 	}
+	if o.from == fromProgram {
+		if err := b.addService(o, l, content); err != nil {
+			return err
+		}
+	}
 	if o.tree && o.from == fromAdded || b.inRoot(o.host) || isRuntime(o.host) {
 		return nil // it is the user's to say what belongs to it, or known
 	}

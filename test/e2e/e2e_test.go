@@ -20,6 +20,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -81,8 +82,13 @@ func cacheHome() string {
 	return dir
 }
 
-// condition knows "tap": this test may make network namespaces and taps.
+// condition knows "tap": this test may make network namespaces and taps; and
+// "host:PATTERN": this machine has a file whose path matches.
 func condition(name string) (bool, error) {
+	if pattern, ok := strings.CutPrefix(name, "host:"); ok {
+		files, err := filepath.Glob(pattern)
+		return len(files) > 0, err
+	}
 	if name != "tap" {
 		return false, fmt.Errorf("unknown condition %q", name)
 	}
