@@ -56,6 +56,7 @@ type Stack struct {
 	Inet *netstack.Stack
 
 	ip       *stack.Stack
+	closing  *closing
 	onResolv func()
 
 	mu      sync.Mutex
@@ -75,12 +76,18 @@ type pending struct {
 
 // New makes a network stack with a loopback interface.
 func New(o Options) (*Stack, error) {
+	limits := limitsFor(o.Memory)
 	s := &Stack{
+		closing:  &closing{limit: limits.closing},
 		onResolv: o.OnResolv,
 		links:    map[tcpip.NICID]*link{},
 		resolv:   map[tcpip.NICID]*nameConfig{},
 		pending:  map[tcpip.NICID]*pending{},
 		hold:     o.Hold,
+	}
+	clock := o.Clock
+	if clock == nil {
+		clock = tcpip.NewStdClock()
 	}
 	s.ip = stack.New(stack.Options{
 		NetworkProtocols: []stack.NetworkProtocolFactory{
@@ -89,7 +96,7 @@ func New(o Options) (*Stack, error) {
 			arp.NewProtocol,
 		},
 		TransportProtocols:       []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
-		Clock:                    o.Clock,
+		Clock:                    closingClock{clock, s.closing},
 		Stats:                    netstack.Metrics,
 		HandleLocal:              true,
 		RawFactory:               raw.EndpointFactory{},
@@ -136,6 +143,9 @@ func (s *Stack) tune(memory uint64) error {
 		if err := s.ip.SetTransportProtocolOption(tcp.ProtocolNumber, opt); err != nil {
 			return fmt.Errorf("network: TCP option %T: %v", opt, err)
 		}
+	}
+	if err := s.setTimeouts(); err != nil {
+		return fmt.Errorf("network: timeouts of closed connections: %v", err)
 	}
 	ttl := tcpip.DefaultTTLOption(netstack.DefaultTTL)
 	for _, p := range []tcpip.NetworkProtocolNumber{ipv4.ProtocolNumber, ipv6.ProtocolNumber} {
