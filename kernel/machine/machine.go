@@ -10,7 +10,9 @@ package machine
 
 import (
 	"fmt"
+	"math"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -39,6 +41,25 @@ func Memory() (MemInfo, error) {
 	_, err := hostcall("memory state", abi.SysMemInfo, uintptr(unsafe.Pointer(&m)), 0, 0, 0, 0)
 	return m, err
 }
+
+// enough stands for metal's counter where there is no metal.
+var enough uint64 = math.MaxInt64
+
+// freeFrames is metal's counter of free page frames.
+var freeFrames = &enough
+
+// WatchMemory has FreeFrames tell the truth.
+func WatchMemory() error {
+	p, err := hostcall("free frames", abi.SysFreeCounter, 0, 0, 0, 0, 0)
+	if err == nil {
+		freeFrames = (*uint64)(pointer(p))
+	}
+	return err
+}
+
+// FreeFrames returns how many page frames are free, for the cost of a load. It
+// is a very large number until WatchMemory.
+func FreeFrames() int64 { return int64(atomic.LoadUint64(freeFrames)) }
 
 // Clock returns how the clocks follow from the time stamp counter.
 func Clock() (ClockInfo, error) {

@@ -3,8 +3,6 @@ package machine
 import (
 	"unsafe"
 
-	"golang.org/x/sys/unix"
-
 	"kiln/kernel/metal/abi"
 )
 
@@ -89,7 +87,7 @@ func PhysPages(b []byte, pages []PhysAddr) error {
 func Populate(b []byte) error {
 	va := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
 	start := va &^ (PageSize - 1)
-	_, err := hostcall("populate", unix.SYS_MADVISE, start, va+uintptr(len(b))-start, unix.MADV_POPULATE_WRITE, 0, 0)
+	_, err := hostcall("populate", abi.SysPopulate, start, va+uintptr(len(b))-start, 0, 0, 0)
 	return err
 }
 

@@ -383,7 +383,10 @@ func hostFallocate(fd, mode int, off, length uintptr) int64 {
 	if mode&fallocKeepSize == 0 {
 		f.size = max(f.size, off+length)
 	}
-	return hostPopulate(f.data+off, length)
+	if populate(f.data+off, length, userReserve) != 0 {
+		return -eNOSPC
+	}
+	return 0
 }
 
 func hostMemfd() int64 {

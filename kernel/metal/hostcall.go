@@ -18,6 +18,7 @@ const (
 	eINVAL     = 22
 	eMFILE     = 24
 	eNOTTY     = 25
+	eNOSPC     = 28
 	eSPIPE     = 29
 	ePIPE      = 32
 	eNOSYS     = 38
@@ -62,7 +63,7 @@ func dispatch(t *thread, nr uint64, a1, a2, a3, a4, a5, a6 uintptr) int64 {
 	case 28:
 		return hostMadvise(a1, a2, int(a3))
 	case 149, 325: // mlock, mlock2
-		return hostPopulate(a1, a2)
+		return populate(a1, a2, userReserve)
 	case 150: // munlock
 		return 0
 
@@ -193,7 +194,7 @@ func dispatch(t *thread, nr uint64, a1, a2, a3, a4, a5, a6 uintptr) int64 {
 		abi.SysDMAAlloc, abi.SysDMAFree, abi.SysPhysPages, abi.SysMMIOMap,
 		abi.SysIRQOpen, abi.SysIRQRoute, abi.SysIRQMSI, abi.SysIRQAck,
 		abi.SysFPSave, abi.SysFPDrop, abi.SysInterrupt, abi.SysMemInfo, abi.SysPowerOff,
-		abi.SysClockInfo:
+		abi.SysClockInfo, abi.SysPopulate, abi.SysFreeCounter:
 		return privateCall(nr, a1, a2, a3, a4, a5)
 	}
 	return -eNOSYS

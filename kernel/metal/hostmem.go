@@ -160,21 +160,24 @@ func hostMadvise(addr, length uintptr, advice int) int64 {
 			dropKernelPages(addr, end)
 		}
 	case madvPopulateRead, madvPopulateWrite:
-		return hostPopulate(addr, length)
+		// The memory file's owner asks this to save page faults, and would
+		// never ask again after an error.
+		populate(addr, length, kernelFloor)
 	case madvCollapse:
 		return -eINVAL
 	}
 	return 0
 }
 
-// hostPopulate brings in the pages of a range.
-func hostPopulate(addr, length uintptr) int64 {
+// populate brings in the pages of a range while more than reserve frames are
+// free.
+func populate(addr, length uintptr, reserve uint64) int64 {
 	end := (addr + length + frame.Size - 1) &^ (frame.Size - 1)
 	for p := addr &^ (frame.Size - 1); p < end; p += frame.Size {
 		if e, _ := tables.Lookup(kernelRoot, p); e != nil && *e&pagetable.Present != 0 {
 			continue
 		}
-		if frames.FreeFrames() <= userReserve || int64(p) >= 0 || !kernelFault(p, true) {
+		if frames.FreeFrames() <= reserve || int64(p) >= 0 || !kernelFault(p, true) {
 			return -eNOMEM
 		}
 	}

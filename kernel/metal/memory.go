@@ -36,9 +36,13 @@ const (
 
 // Memory kept back, in page frames.
 var (
-	// userReserve is what programs cannot have: the Sentry needs memory to
-	// clean up after one that it kills.
-	userReserve uint64
+	// userReserve is what programs cannot have. Down to kernelFloor it is
+	// for pages of theirs that the Sentry touches between two looks at
+	// memory (package sentry/memory); below, for the kernel program's heap.
+	userReserve, kernelFloor uint64
+	// belowFloor counts the frames that went to programs' pages below
+	// kernelFloor. Any is a defect of the Sentry's looks.
+	belowFloor uint64
 	// plentyFrames is how much must be free for guesses like fault-around.
 	plentyFrames uint64
 )
@@ -211,8 +215,11 @@ func kernelFault(addr uintptr, write bool) bool {
 	page := addr &^ (frame.Size - 1)
 	flags := pteData
 	if addr >= memfdBase && addr < memfdLimit {
-		if !memfdCovers(addr) || frames.FreeFrames() <= userReserve/2 {
+		if !memfdCovers(addr) {
 			return false
+		}
+		if frames.FreeFrames() <= kernelFloor {
+			belowFloor++
 		}
 	} else {
 		r, ok := regions.Find(addr)

@@ -58,6 +58,10 @@ func privateCall(nr uint64, a1, a2, a3, a4, a5 uintptr) int64 {
 		*at[abi.ClockInfo](a1) = abi.ClockInfo{Base: clock.tscBase, Rate: clock.mult, Wall: clock.wallOffset}
 	case abi.SysMemInfo:
 		memInfo(at[abi.MemInfo](a1))
+	case abi.SysPopulate:
+		return populate(a1, a2, userReserve)
+	case abi.SysFreeCounter:
+		return int64(addrOf(frames.FreeCounter()))
 	}
 	return 0
 }
@@ -222,6 +226,7 @@ func memInfo(m *abi.MemInfo) {
 	s := frames.Stats()
 	*m = abi.MemInfo{
 		Total: s.Total, Free: s.Free, Peak: s.Peak,
-		PageTables: tables.Count(), Image: imageFrames, LowWater: userReserve,
+		PageTables: tables.Count(), Image: imageFrames,
+		LowWater: userReserve, Floor: kernelFloor, Below: belowFloor,
 	}
 }

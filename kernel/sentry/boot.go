@@ -18,6 +18,7 @@ import (
 	"kiln/kernel/machine"
 	"kiln/kernel/notice"
 	"kiln/kernel/sentry/linux"
+	"kiln/kernel/sentry/memory"
 	"kiln/kernel/sentry/platform"
 	"kiln/kernel/virtio"
 )
@@ -34,7 +35,7 @@ type Sentry struct {
 	// nameServers is what was last written to resolv.conf.
 	nameServers string
 	clock       machine.ClockInfo
-	memory      *memoryKiller
+	memory      *memory.Keeper
 	storage     *storage
 	started     bool                // tasks run
 	idle        *kernel.ThreadGroup // process 1 if it is none of the programs: it never runs
@@ -46,10 +47,14 @@ type Sentry struct {
 // over c.RootFS.
 func Boot(c Config) (*Sentry, error) {
 	setUpLog(c.Verbose)
-	total, err := totalMemory()
+	if err := machine.WatchMemory(); err != nil {
+		return nil, err
+	}
+	state, err := machine.Memory()
 	if err != nil {
 		return nil, err
 	}
+	total := state.Total * machine.PageSize
 	if err := setUpMemory(total); err != nil {
 		return nil, err
 	}
@@ -60,12 +65,14 @@ func Boot(c Config) (*Sentry, error) {
 	cpuid.Initialize()
 	fpu.InitHostState()
 
-	s := &Sentry{clock: clock, config: c, memory: newMemoryKiller()}
+	s := &Sentry{clock: clock, config: c, memory: memory.New(state)}
 	s.platform = platform.New(platform.Hooks{
 		Poll:     c.Poll,
-		Pressure: s.memory.check,
-		NoMemory: s.memory.noMemory,
+		MakeRoom: s.memory.MakeRoom,
+		Shared:   s.memory.Shared,
+		NoMemory: s.memory.NoMemory,
 	})
+	s.platform.SetReserve(int(state.LowWater))
 	devices, broken := virtio.Discover()
 	if err := useEntropyDevice(devices); err != nil {
 		return nil, err
@@ -80,8 +87,9 @@ func Boot(c Config) (*Sentry, error) {
 	if err := s.findStorage(devices); err != nil {
 		return nil, err
 	}
-	s.memory.kernel = s.kernel
-	s.memory.reclaim = s.storage.reclaim
+	if err := s.keepMemory(); err != nil {
+		return nil, err
+	}
 	if err := s.mountFilesystems(); err != nil {
 		return nil, err
 	}

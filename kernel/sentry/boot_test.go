@@ -16,6 +16,7 @@ import (
 
 	"kiln/image"
 	"kiln/kernel/machine"
+	"kiln/kernel/sentry/memory"
 	"kiln/kernel/sentry/network"
 	"kiln/kernel/sentry/platform"
 	"kiln/kernel/virtio/net"
@@ -41,7 +42,7 @@ var testSentry = sync.OnceValues(func() (*Sentry, error) {
 		config:   Config{Hostname: "oven", RootFS: rootFS, Rows: 30, Cols: 100},
 		platform: platform.New(platform.Hooks{}),
 		clock:    machine.ClockInfo{Rate: 1 << 32},
-		memory:   newMemoryKiller(),
+		memory:   memory.New(machine.MemInfo{Total: 16384, LowWater: 737}),
 	}
 	if err := s.initKernel(64 << 20); err != nil {
 		return nil, err

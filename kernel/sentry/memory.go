@@ -1,16 +1,22 @@
 package sentry
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 
+	"gvisor.dev/gvisor/pkg/abi"
 	"gvisor.dev/gvisor/pkg/memutil"
+	"gvisor.dev/gvisor/pkg/sentry/arch"
 	"gvisor.dev/gvisor/pkg/sentry/fsimpl/tmpfs"
+	"gvisor.dev/gvisor/pkg/sentry/kernel"
 	"gvisor.dev/gvisor/pkg/sentry/pgalloc"
 	"gvisor.dev/gvisor/pkg/sentry/usage"
 
 	"kiln/kernel/machine"
+	"kiln/kernel/sentry/disk"
 )
 
 const (
@@ -42,15 +48,6 @@ func setUpMemory(total uint64) error {
 	return nil
 }
 
-// totalMemory returns the size of memory in bytes.
-func totalMemory() (uint64, error) {
-	m, err := machine.Memory()
-	if err != nil {
-		return 0, err
-	}
-	return m.Total * machine.PageSize, nil
-}
-
 // newMemoryFile returns the file whose pages are the programs' memory.
 func newMemoryFile() (*pgalloc.MemoryFile, error) {
 	const name = "kiln-memory"
@@ -72,4 +69,33 @@ func newMemoryFile() (*pgalloc.MemoryFile, error) {
 		return nil, fmt.Errorf("memory file: %w", err)
 	}
 	return mf, nil
+}
+
+// keepMemory has the keeper watch over the tasks that will run.
+func (s *Sentry) keepMemory() error {
+	table, ok := kernel.LookupSyscallTable(abi.Linux, arch.AMD64)
+	if !ok {
+		return errors.New("the Sentry has no system call table")
+	}
+	s.memory.Wrap(table)
+	return s.memory.Start(s.kernel, s.storage.reclaim)
+}
+
+// cacheMemory is disk.Options.Memory.
+func cacheMemory() disk.Memory {
+	m, err := machine.Memory()
+	if err != nil {
+		return disk.Memory{}
+	}
+	return disk.Memory{
+		Total: m.Total * machine.PageSize,
+		Free:  (m.Free - min(m.Free, m.LowWater)) * machine.PageSize,
+	}
+}
+
+// reclaim is a memory.Reclaim: it takes pages from the page cache.
+func (st *storage) reclaim(pages int) int {
+	n := st.cache.Reclaim(pages, true)
+	runtime.Gosched() // the memory file's releaser
+	return n
 }

@@ -17,6 +17,7 @@ import (
 	"kiln/kernel/fs"
 	"kiln/kernel/fs/block"
 	"kiln/kernel/fs/ext4"
+	"kiln/kernel/machine"
 	"kiln/kernel/notice"
 	"kiln/kernel/sentry/disk"
 	"kiln/kernel/virtio"
@@ -70,7 +71,7 @@ type storage struct {
 func (s *Sentry) findStorage(found []virtio.Found) error {
 	s.storage = &storage{
 		cache: disk.NewCache(disk.Options{
-			MemoryFile: s.kernel.MemoryFile(), Memory: cacheMemory, Populate: populate, Collect: debug.FreeOSMemory,
+			MemoryFile: s.kernel.MemoryFile(), Memory: cacheMemory, Populate: machine.Populate, Collect: debug.FreeOSMemory,
 		}),
 		folders: make(map[string]folder),
 	}

@@ -1,15 +1,12 @@
 package sentry
 
 import (
-	"runtime"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/abi/linux"
 	"gvisor.dev/gvisor/pkg/sentry/kernel"
 
-	"kiln/kernel/machine"
 	"kiln/kernel/notice"
-	"kiln/kernel/sentry/disk"
 )
 
 // endPatience is how long what is left of the programs may take to end once
@@ -42,26 +39,4 @@ func (s *Sentry) anyRunning() bool {
 		}
 	}
 	return false
-}
-
-// cacheMemory is disk.Options.Memory.
-func cacheMemory() disk.Memory {
-	m, err := machine.Memory()
-	if err != nil {
-		return disk.Memory{}
-	}
-	return disk.Memory{
-		Total: m.Total * machine.PageSize,
-		Free:  (m.Free - min(m.Free, m.LowWater)) * machine.PageSize,
-	}
-}
-
-// populate is disk.Options.Populate.
-func populate(b []byte) error { return machine.Populate(b) }
-
-// reclaim is memoryKiller.reclaim.
-func (st *storage) reclaim(pages int) int {
-	n := st.cache.Reclaim(pages, true)
-	runtime.Gosched() // the memory file's releaser
-	return n
 }

@@ -23,18 +23,22 @@ var special = map[string]struct {
 	"nullderef": {output: "nullderef: before\n", signal: syscall.SIGSEGV},
 	"fsx":       {output: " bytes: ok\n"}, // behind its counts
 	"entropy":   {output: "5000 bytes, random\n"},
+	"forkcopy":  {output: "child 0, parent lives\n"},
 }
 
 // arguments are those of programs that want some; FILE stands for a file that
 // they may make.
 var arguments = map[string][]string{
 	"fsx":      {"FILE", "3000"},
+	"forkcopy": {"8"},
 	"mapshare": {"FILE"},
 }
 
 // notHere are programs that this machine must be spared.
 var notHere = map[string]string{
-	"eatmem": "it would take all of this machine's memory",
+	"eatmem":  "it would take all of this machine's memory",
+	"memfile": "it would take all of this machine's memory",
+	"pipes":   "it would take a lot of this machine's memory",
 }
 
 func TestPrograms(t *testing.T) {

@@ -57,6 +57,12 @@ const (
 	SysPhysPages = 0x4b000014
 	// ClockInfo(*ClockInfo).
 	SysClockInfo = 0x4b000015
+	// Populate(virtual address, length): give frames to the pages of a
+	// range. -ENOMEM when only what programs cannot have is left.
+	SysPopulate = 0x4b000016
+	// FreeCounter() → kernel virtual address of the number of free frames, a
+	// uint64 that metal alone writes.
+	SysFreeCounter = 0x4b000017
 )
 
 // Files that metal serves to open(2).
@@ -113,7 +119,9 @@ type MemInfo struct {
 	PageTables uint64 // frames that hold page tables
 	Image      uint64 // frames that hold the image
 	Peak       uint64 // the most that were in use at once
-	LowWater   uint64 // frames kept back so that the kernel can still act
+	LowWater   uint64 // frames that programs cannot have
+	Floor      uint64 // of these, frames for the kernel's own heap
+	Below      uint64 // frames that the kernel took for programs' pages below Floor
 }
 
 // ClockInfo says how metal's clocks follow from the time stamp counter. It

@@ -144,6 +144,9 @@ func (a *Allocator) takeFresh(order uint) bool {
 // Stats returns the counts.
 func (a *Allocator) Stats() Stats { return a.stats }
 
+// FreeCounter returns where the number of free frames is kept.
+func (a *Allocator) FreeCounter() *uint64 { return &a.stats.Free }
+
 // FreeFrames returns how many frames are free.
 func (a *Allocator) FreeFrames() uint64 { return a.stats.Free }
 

@@ -14,18 +14,6 @@ import (
 	"kiln/kernel/machine"
 )
 
-// A task looks at the free page frames after so many events. A system call
-// rarely takes more than some hundred pages, and metal keeps frames back for
-// the Sentry; a page fault may copy up to a huge page.
-const (
-	pressureInterval = 32
-	syscallWeight    = 1
-	pagesPerWeight   = 4    // pages that a system call moves and that weigh 1 more
-	vectorPages      = 4    // that a buffer of several is taken to have
-	maxMoved         = 8192 // pages that are made room for at once
-	faultWeight      = 4
-)
-
 // taskContext is one task's ring 3. It implements platform.Context.
 type taskContext struct {
 	platform.NoCPUNumbers
@@ -35,7 +23,7 @@ type taskContext struct {
 
 	entered bool // user has run: there may be state in the CPU
 	pulled  bool // see Platform.pulled
-	events  int  // weight since the last look at memory
+	held    int  // page frames that the system call was promised
 
 	// fault is set when the last Switch ended with an exception, with the
 	// context of the task that raised it.
@@ -54,6 +42,7 @@ func (c *taskContext) Switch(ctx context.Context, mm platform.MemoryManager, ac 
 	fp := ac.FloatingPointData().BytePointer()
 	c.fault = false
 	c.unpull()
+	c.unhold()
 	for {
 		if !enterable(regs) {
 			return c.faulted(ctx, regs, c.refuse(regs))
@@ -68,14 +57,15 @@ func (c *taskContext) Switch(ctx context.Context, mm platform.MemoryManager, ac 
 		}
 		switch exit {
 		case machine.ExitSyscall:
+			if !c.hold(ctx, pagesOfCall(regs)) {
+				regs.RIP -= syscallLength // not yet made
+				return nil, hostarch.NoAccess, platform.ErrContextInterrupt
+			}
 			if resetsFP(regs.RAX) {
 				c.pull()
 			}
-			pages := pagesMoved(regs)
 			regs.OrigRAX = regs.RAX
 			regs.RAX = negENOSYS
-			// A stop that this asks for waits for the end of the call.
-			c.lookAtMemory(ctx, syscallWeight+pages/pagesPerWeight, pages)
 			return nil, hostarch.NoAccess, nil
 
 		case machine.ExitInterrupt:
@@ -85,10 +75,10 @@ func (c *taskContext) Switch(ctx context.Context, mm platform.MemoryManager, ac 
 			runtime.Gosched()
 
 		case machine.ExitPageFault:
-			if c.lookAtMemory(ctx, faultWeight, 0) {
+			code, addr := c.user.Fault()
+			if !c.roomForFault(ctx, code, addr) {
 				return nil, hostarch.NoAccess, platform.ErrContextInterrupt
 			}
-			code, addr := c.user.Fault()
 			if supervisorAccess(code, addr) {
 				t := transfer{ctx: ctx, mem: mm, regs: regs}
 				if exit = t.run(); exit == transferDone {
@@ -109,36 +99,12 @@ func (c *taskContext) Switch(ctx context.Context, mm platform.MemoryManager, ac 
 	}
 }
 
-// lookAtMemory calls Hooks.Pressure once in a while. pages is how many the task
-// is about to take.
-func (c *taskContext) lookAtMemory(ctx context.Context, weight, pages int) (stop bool) {
-	if c.events += weight; c.events < pressureInterval {
-		return false
-	}
-	c.events = 0
-	return c.platform.hooks.Pressure(ctx, pages)
-}
-
-// pagesMoved returns how many page frames a system call may take at most to move
-// what it is asked to, as far as the registers tell. The Sentry touches those
-// pages itself, where no fault of the program's can make it wait for memory.
-func pagesMoved(regs *machine.Registers) int {
-	switch regs.RAX {
-	case unix.SYS_READ, unix.SYS_WRITE, unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_RECVFROM, unix.SYS_SENDTO:
-		return int(min(regs.RDX>>12, maxMoved))
-	case unix.SYS_READV, unix.SYS_WRITEV, unix.SYS_PREADV, unix.SYS_PWRITEV, unix.SYS_PREADV2, unix.SYS_PWRITEV2:
-		return min(int(regs.RDX)&0xff, 16) * vectorPages // of each buffer, a guess
-	case unix.SYS_SENDFILE:
-		return int(min(regs.R10>>12, maxMoved))
-	case unix.SYS_COPY_FILE_RANGE, unix.SYS_SPLICE:
-		return int(min(regs.R8>>12, maxMoved))
-	}
-	return 0
-}
-
 // negENOSYS is what a system call returns unless it says otherwise. The
 // Sentry relies on the platform for it.
 const negENOSYS = ^uint64(unix.ENOSYS) + 1
+
+// syscallLength is the length of the SYSCALL instruction in bytes.
+const syscallLength = 2
 
 // noSyscall in OrigRAX tells the Sentry that there is no system call to
 // restart.
@@ -219,6 +185,7 @@ func (c *taskContext) FullStateChanged() {
 // Release implements platform.Context.
 func (c *taskContext) Release() {
 	c.unpull()
+	c.unhold()
 	c.FullStateChanged()
 }
 

@@ -49,7 +49,14 @@ type Platform struct {
 	// (fpu.NewState), which would clobber x87 state that metal leaves in the
 	// CPU after a program's system call. While it is not 0, no state stays.
 	pulled atomic.Int32
+
+	// reserve is how many frames must stay free: what SetReserve said, and
+	// what tasks in the Sentry were promised for their system calls.
+	reserve atomic.Int64
 }
+
+// SetReserve says how many page frames are not for programs.
+func (p *Platform) SetReserve(frames int) { p.reserve.Store(int64(frames)) }
 
 // Hooks are what the platform calls out to.
 type Hooks struct {
@@ -57,11 +64,15 @@ type Hooks struct {
 	// called when a device interrupt ended ring 3.
 	Poll func()
 
-	// Pressure is called on a task's goroutine, often, to see whether page
-	// frames run out; it then frees memory. It returns true if the task
-	// itself must stop to look at its signals. ctx is the task's context;
-	// pages is how many the task is about to take, beyond the usual.
-	Pressure func(ctx context.Context, pages int) (stop bool)
+	// MakeRoom is called on a task's goroutine when fewer frames are free
+	// than pages and what Platform.SetReserve said. It frees memory. It
+	// returns true if there is still no room: the task then looks at its
+	// signals and tries again.
+	MakeRoom func(ctx context.Context, pages int) (stop bool)
+
+	// Shared reports whether the page of the task's at addr is also
+	// another process's, so that to write to it takes a copy.
+	Shared func(ctx context.Context, addr uint64) bool
 
 	// NoMemory is called on a task's goroutine when the program touched a
 	// page and there was no frame for it. It frees memory; the task then

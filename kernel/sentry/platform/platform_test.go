@@ -146,21 +146,22 @@ func TestInterruptIsKept(t *testing.T) {
 	}
 }
 
-func TestPagesMoved(t *testing.T) {
+func TestPagesOfCall(t *testing.T) {
 	for _, tt := range []struct {
 		regs machine.Registers
 		want int
 	}{
 		{machine.Registers{RAX: unix.SYS_GETPPID, RDX: 1 << 20}, 0},
 		{machine.Registers{RAX: unix.SYS_WRITE, RDX: 100}, 0},
-		{machine.Registers{RAX: unix.SYS_WRITE, RDX: 1 << 20}, 256},
-		{machine.Registers{RAX: unix.SYS_PREAD64, RDX: 1 << 63}, maxMoved},
+		{machine.Registers{RAX: unix.SYS_WRITE, RDX: 256 << 10}, 64},
+		{machine.Registers{RAX: unix.SYS_PREAD64, RDX: 1 << 63}, pagesOfMove},
 		{machine.Registers{RAX: unix.SYS_WRITEV, RDX: 1 << 40}, 0},
 		{machine.Registers{RAX: unix.SYS_WRITEV, RDX: 3}, 3 * vectorPages},
 		{machine.Registers{RAX: unix.SYS_SENDFILE, R10: 1 << 16}, 16},
+		{machine.Registers{RAX: unix.SYS_MUNMAP, RSI: 1 << 30}, free},
 	} {
-		if got := pagesMoved(&tt.regs); got != tt.want {
-			t.Errorf("pagesMoved(%d) = %d, want %d", tt.regs.RAX, got, tt.want)
+		if got := pagesOfCall(&tt.regs); got != tt.want {
+			t.Errorf("pagesOfCall(%d) = %d, want %d", tt.regs.RAX, got, tt.want)
 		}
 	}
 }

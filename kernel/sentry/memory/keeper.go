@@ -1,0 +1,159 @@
+// Package memory decides who has the machine's last page frames.
+//
+// The Sentry touches programs' pages where it can neither fail nor wait: in the
+// middle of a copy, with locks held. A touch that finds no frame ends the
+// machine. So a task is promised frames for what it is about to do before it
+// does it:
+//
+//   - package platform asks at each entry to the Sentry, and calls MakeRoom when
+//     there are too few;
+//   - calls that move more than platform.MoveLimit ask again between pieces of
+//     that size (pieces.go).
+//
+// MakeRoom frees memory in the order of what that costs: what was registered
+// with Start (the page cache, closed connections), the kernel's own garbage, a
+// process. Some calls fail instead, as they do on Linux: a tmpfs is full before
+// a process is killed for it (pieces.go), and the kernel makes no more objects
+// for programs when these have their share of memory (refuse.go).
+//
+// Context: goroutines of tasks, outside the Sentry's locks.
+// Lock order: Keeper.mu, then the Sentry's task set, a task's, a file's.
+package memory
+
+import (
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/context"
+	"gvisor.dev/gvisor/pkg/sentry/kernel"
+
+	"kiln/kernel/machine"
+	"kiln/kernel/notice"
+)
+
+const (
+	// extraPages is how many more pages than missing are asked for at once, so
+	// that there is room for a while: to take pages from a program's mapping
+	// costs it a page fault each.
+	extraPages = 1024
+
+	// nap is how long a task waits for memory that someone else gives back.
+	nap = 2 * time.Millisecond
+)
+
+// Reclaim frees about so many pages if it can, and returns how many it freed.
+type Reclaim func(pages int) int
+
+// Keeper keeps page frames for those who need them.
+type Keeper struct {
+	total int // page frames of the machine
+	mark  int // frames that programs cannot have
+
+	free    func() int64 // machine.FreeFrames; tests replace it
+	collect func()       // debug.FreeOSMemory; tests replace it
+
+	kernel  *kernel.Kernel
+	reclaim []Reclaim
+	window  uintptr // address of the memory file's first byte
+	full    atomic.Bool
+	share   share
+
+	mu     sync.Mutex
+	victim *victim // the last process that was killed, or nil; guarded by mu
+}
+
+// New returns a keeper for a machine in state m.
+func New(m machine.MemInfo) *Keeper {
+	return &Keeper{
+		total:   int(m.Total),
+		mark:    int(m.LowWater),
+		free:    machine.FreeFrames,
+		collect: debug.FreeOSMemory,
+		share:   newShare(m.Total * machine.PageSize),
+	}
+}
+
+// Start names the kernel whose tasks are kept, and what can free memory, the
+// cheapest first. It is called once, before tasks run.
+func (k *Keeper) Start(sentry *kernel.Kernel, reclaim ...Reclaim) error {
+	k.kernel, k.reclaim = sentry, reclaim
+	k.watchHeap()
+	return k.findWindow(sentry.MemoryFile())
+}
+
+// Missing returns how many frames there are too few for pages more, 0 or less if
+// there are enough.
+func (k *Keeper) missing(pages int) int { return k.mark + 1 + pages - int(k.free()) }
+
+// MakeRoom is platform.Hooks.MakeRoom.
+func (k *Keeper) MakeRoom(ctx context.Context, pages int) (stop bool) {
+	pages = min(pages, k.mark/2) // more is never kept
+	k.relieve(ctx, pages)
+	if k.missing(pages) <= 0 {
+		return false
+	}
+	k.wait(ctx)
+	return true
+}
+
+// NoMemory is platform.Hooks.NoMemory.
+func (k *Keeper) NoMemory(ctx context.Context) {
+	k.relieve(ctx, 0)
+	if k.missing(0) > 0 {
+		k.wait(ctx)
+	}
+}
+
+// wait lets others give memory back. A task that is to die has memory to give
+// back itself.
+func (k *Keeper) wait(ctx context.Context) {
+	if t := kernel.TaskFromContext(ctx); t == nil || !t.Killed() {
+		time.Sleep(nap)
+	}
+}
+
+// relieve frees memory until there is room for pages, by killing if nothing
+// else helps.
+func (k *Keeper) relieve(ctx context.Context, pages int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.reclaimCheap(pages) || k.victim.dying() {
+		return
+	}
+	if missing := k.missing(pages); k.garbage() >= missing*machine.PageSize {
+		k.collect()
+		if k.missing(pages) <= 0 {
+			return
+		}
+	}
+	k.victim = k.kill(ctx)
+}
+
+// reclaimCheap frees what nobody misses. It reports whether that was enough.
+func (k *Keeper) reclaimCheap(pages int) bool {
+	for _, r := range k.reclaim {
+		missing := k.missing(pages)
+		if missing <= 0 {
+			break
+		}
+		r(missing + extraPages)
+	}
+	return k.missing(pages) <= 0
+}
+
+// Room makes room for pages between the pieces of a call. It reports false if
+// the task is to die instead.
+func (k *Keeper) room(t *kernel.Task, pages int) bool {
+	for k.missing(pages) > 0 {
+		if t.Killed() {
+			return false
+		}
+		k.MakeRoom(t, pages)
+	}
+	return true
+}
+
+// say tells whoever runs the machine.
+func say(format string, args ...any) { notice.Printf(format, args...) }

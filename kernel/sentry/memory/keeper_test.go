@@ -1,0 +1,173 @@
+package memory
+
+import (
+	"testing"
+
+	"gvisor.dev/gvisor/pkg/abi"
+	"gvisor.dev/gvisor/pkg/context"
+	"gvisor.dev/gvisor/pkg/sentry/arch"
+	"gvisor.dev/gvisor/pkg/sentry/kernel"
+	_ "gvisor.dev/gvisor/pkg/sentry/syscalls/linux" // the table
+
+	"kiln/kernel/machine"
+)
+
+// newTest returns a keeper of a machine with frames free frames of 16384, 737 of
+// which programs cannot have.
+func newTest(frames *int64) *Keeper {
+	k := New(machine.MemInfo{Total: 16384, LowWater: 737})
+	k.free = func() int64 { return *frames }
+	k.collect = func() {}
+	return k
+}
+
+// TestMakeRoom: what is cheap is freed first, each source only if the ones before
+// did not do, and a task goes on as soon as there is room.
+func TestMakeRoom(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		free          int64
+		pages         int
+		first, second int // what the sources can free
+		stop          bool
+		asked         int // sources that were asked
+	}{
+		{"room", 1000, 16, 0, 0, false, 0},
+		{"just room", 738 + 16, 16, 0, 0, false, 0},
+		{"cache", 753, 16, 100, 0, false, 1},
+		{"both", 700, 16, 10, 100, false, 2},
+	} {
+		free, asked := tt.free, 0
+		k := newTest(&free)
+		source := func(have int) Reclaim {
+			return func(pages int) int {
+				asked++
+				n := min(have, pages)
+				free += int64(n)
+				return n
+			}
+		}
+		k.reclaim = []Reclaim{source(tt.first), source(tt.second)}
+		if stop := k.MakeRoom(context.Background(), tt.pages); stop != tt.stop || asked != tt.asked {
+			t.Errorf("%s: MakeRoom = %v after %d sources, want %v after %d", tt.name, stop, asked, tt.stop, tt.asked)
+		}
+	}
+}
+
+// TestMakeRoomCollects: garbage goes before a process does.
+func TestMakeRoomCollects(t *testing.T) {
+	free := int64(700)
+	k := newTest(&free)
+	collected := false
+	k.collect = func() { collected, free = true, 2000 }
+	garbageSink = make([]byte, 8<<20)
+	garbageSink = nil
+	if k.MakeRoom(context.Background(), 16) || !collected {
+		t.Errorf("MakeRoom with garbage: collected %v, want room after a collection", collected)
+	}
+}
+
+var garbageSink []byte
+
+// TestMakeRoomIsBounded: what one asks for is never more than what is kept.
+func TestMakeRoomIsBounded(t *testing.T) {
+	free := int64(738 + 737/2)
+	if newTest(&free).MakeRoom(context.Background(), 1<<20) {
+		t.Error("MakeRoom for more than is kept stopped the task")
+	}
+}
+
+func TestFilesLeaveRoom(t *testing.T) {
+	free := int64(737 + 16384/32 + 100)
+	k := newTest(&free)
+	if !k.roomForFiles(99) || k.roomForFiles(101) {
+		t.Error("files in memory may not grow by just what is above the programs' reserve and a 32nd")
+	}
+}
+
+// TestChoose: who is killed.
+func TestChoose(t *testing.T) {
+	const total = 16384
+	for _, tt := range []struct {
+		name string
+		all  []process
+		want int // id, 0 for none
+	}{
+		{"nobody", nil, 0},
+		{"largest", []process{{id: 2, resident: 10}, {id: 3, resident: 30}, {id: 4, resident: 20}}, 3},
+		{"forked: the youngest of equals", []process{{id: 7, resident: 900}, {id: 9, resident: 900}, {id: 8, resident: 900}}, 9},
+		{"what the kernel holds counts", []process{{id: 2, resident: 500}, {id: 3, resident: 100, held: 500}}, 3},
+		{"process 1 goes last", []process{{id: 1, resident: 4000}, {id: 2, resident: 3900}}, 2},
+		{"process 1 of a server that saves", []process{{id: 1, resident: 9000}, {id: 14, resident: 700}}, 14},
+		{"process 1 is all there is", []process{{id: 1, resident: 9000}}, 1},
+		{"process 1 has it all", []process{{id: 1, resident: 9000}, {id: 2, resident: 100}}, 1},
+		{"process 1 is small, and so are the others", []process{{id: 1, resident: 500}, {id: 2, resident: 10}}, 2},
+		{"adjusted up", []process{{id: 2, resident: 5000}, {id: 3, resident: 10, adjust: 500}}, 3},
+		{"adjusted down", []process{{id: 2, resident: 5000, adjust: -500}, {id: 3, resident: 10}}, 3},
+		{"exempt", []process{{id: 2, resident: 5000, adjust: -1000}, {id: 3, resident: 10}}, 3},
+		{"process 1 before an exempt one", []process{{id: 1, resident: 10}, {id: 2, resident: 5000, adjust: -1000}}, 1},
+		{"all exempt", []process{{id: 1, resident: 10, adjust: -1000}, {id: 2, resident: 50, adjust: -1000}}, 2},
+	} {
+		got := 0
+		if p := choose(tt.all, total); p != nil {
+			got = int(p.id)
+		}
+		if got != tt.want {
+			t.Errorf("%s: process %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestShare: the kernel's objects may have three eighths of memory.
+func TestShare(t *testing.T) {
+	if got := newShare(64 << 20).bytes; got != 24<<20 {
+		t.Errorf("share of 64 MB = %d, want %d", got, 24<<20)
+	}
+	if got := newShare(16 << 20).bytes; got != minShare {
+		t.Errorf("share of 16 MB = %d, want %d", got, minShare)
+	}
+}
+
+// TestFull: a call is refused only while the share is exceeded after a
+// collection.
+func TestFull(t *testing.T) {
+	free := int64(1000)
+	k := newTest(&free)
+	k.share.bytes = 1
+	k.look()
+	if !k.Full() {
+		t.Error("Full = false with a share of one byte")
+	}
+	k.share.bytes = 1 << 40
+	k.share.looked.Store(-int64(shareLook))
+	if k.Full() {
+		t.Error("Full = true after a collection that found it is not")
+	}
+}
+
+// TestMaxThreads compares with what Linux 6.1 shows in a machine of that size,
+// but for what its own image takes.
+func TestMaxThreads(t *testing.T) {
+	free := int64(1000)
+	if got := newTest(&free).MaxThreads(); got != 512 {
+		t.Errorf("threads in 64 MB = %d, want 512", got)
+	}
+}
+
+// TestWrapped: each call that is replaced exists.
+func TestWrapped(t *testing.T) {
+	table, ok := kernel.LookupSyscallTable(abi.Linux, arch.AMD64)
+	if !ok {
+		t.Fatal("no system call table")
+	}
+	for nr := range makers {
+		if table.Table[nr].Fn == nil {
+			t.Errorf("system call %d is refused but does not exist", nr)
+		}
+	}
+	for nr := range conditional {
+		if table.Table[nr].Fn == nil {
+			t.Errorf("system call %d is refused but does not exist", nr)
+		}
+	}
+}

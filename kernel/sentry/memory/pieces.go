@@ -1,0 +1,310 @@
+package memory
+
+import (
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/abi/linux"
+	"gvisor.dev/gvisor/pkg/errors/linuxerr"
+	"gvisor.dev/gvisor/pkg/hostarch"
+	"gvisor.dev/gvisor/pkg/sentry/arch"
+	"gvisor.dev/gvisor/pkg/sentry/kernel"
+	slinux "gvisor.dev/gvisor/pkg/sentry/syscalls/linux"
+	"gvisor.dev/gvisor/pkg/sentry/vfs"
+	"gvisor.dev/gvisor/pkg/usermem"
+
+	"kiln/kernel/machine"
+	"kiln/kernel/sentry/platform"
+)
+
+// The Sentry moves what a call asks for in one go, up to 2 GB. For files that
+// never make a caller wait the calls here do it in pieces, and look at memory
+// before each; for the others, pipes and sockets, the size of their buffers is
+// the bound.
+//
+// A write to a file in memory fails with ENOSPC while there still is some
+// memory, so that programs go on.
+
+// Wrap puts the keeper's calls into a system call table. It is called once,
+// before tasks run.
+func (k *Keeper) Wrap(table *kernel.SyscallTable) {
+	replace := func(nr uintptr, wrap func(kernel.SyscallFn) kernel.SyscallFn) {
+		s := table.Table[nr]
+		s.Fn = wrap(s.Fn)
+		table.Table[nr] = s
+	}
+	for _, c := range []struct {
+		nr     uintptr
+		vector bool
+		move   transfer
+	}{
+		{unix.SYS_READ, false, transfer{}},
+		{unix.SYS_PREAD64, false, transfer{offset: true}},
+		{unix.SYS_READV, true, transfer{}},
+		{unix.SYS_PREADV, true, transfer{offset: true}},
+		{unix.SYS_PREADV2, true, transfer{offset: true, flags: true}},
+		{unix.SYS_WRITE, false, transfer{write: true}},
+		{unix.SYS_PWRITE64, false, transfer{write: true, offset: true}},
+		{unix.SYS_WRITEV, true, transfer{write: true}},
+		{unix.SYS_PWRITEV, true, transfer{write: true, offset: true}},
+		{unix.SYS_PWRITEV2, true, transfer{write: true, offset: true, flags: true}},
+	} {
+		replace(c.nr, func(fn kernel.SyscallFn) kernel.SyscallFn { return k.inPieces(fn, c.move, c.vector) })
+	}
+	for nr, size := range map[uintptr]int{unix.SYS_SENDFILE: 3, unix.SYS_COPY_FILE_RANGE: 4} {
+		out := map[int]int{3: 0, 4: 2}[size] // argument with the descriptor that is written to
+		replace(nr, func(fn kernel.SyscallFn) kernel.SyscallFn { return k.repeated(fn, size, out) })
+	}
+	replace(unix.SYS_GETRANDOM, k.randomInPieces)
+	replace(unix.SYS_FALLOCATE, k.fallocate)
+	k.wrapMakers(replace)
+	table.Init()
+}
+
+// memoryMajor is the major number of the devices without hardware, MEM_MAJOR in
+// Linux' Documentation/admin-guide/devices.txt.
+const memoryMajor = 1
+
+// transfer is a kind of read or write call.
+type transfer struct {
+	write  bool
+	offset bool // at an offset, the fourth argument
+	flags  bool // RWF_ flags, the sixth; an offset of -1 is none
+}
+
+// inPieces does what fn does, a call of kind tr with one buffer or several.
+func (k *Keeper) inPieces(fn kernel.SyscallFn, tr transfer, vector bool) kernel.SyscallFn {
+	return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
+		if size := args[2].SizeT(); size <= platform.MoveLimit && (!tr.write || k.plenty()) {
+			if !vector || size <= 1 {
+				return fn(t, nr, args)
+			}
+		}
+		seq, err := sequence(t, args, vector)
+		if err != nil {
+			return fn(t, nr, args) // which says so in its own order
+		}
+		small := seq.NumBytes() <= platform.MoveLimit
+		if small && (!tr.write || k.plenty()) {
+			return fn(t, nr, args)
+		}
+		file := t.GetFile(args[0].Int())
+		if file == nil {
+			return 0, nil, linuxerr.EBADF
+		}
+		defer file.DecRef(t)
+		if err := k.refuseData(file, tr); err != nil {
+			return 0, nil, err
+		}
+		if !neverBlocks(t, file) || small && !inMemory(file) {
+			return fn(t, nr, args)
+		}
+		n, err := k.move(t, file, seq, tr, args)
+		if tr.write {
+			t.IOUsage().AccountWriteSyscall(n)
+		} else {
+			t.IOUsage().AccountReadSyscall(n)
+		}
+		return uintptr(n), nil, slinux.HandleIOError(t, n != 0, err, linuxerr.ERESTARTSYS, "a call in pieces", file)
+	}
+}
+
+// sequence returns the program's buffers.
+func sequence(t *kernel.Task, args arch.SyscallArguments, vector bool) (usermem.IOSequence, error) {
+	if vector {
+		return t.IovecsIOSequence(args[1].Pointer(), int(args[2].Int()), usermem.IOOpts{})
+	}
+	size := int(args[2].SizeT())
+	if size < 0 {
+		return usermem.IOSequence{}, linuxerr.EINVAL
+	}
+	return t.SingleIOSequence(args[1].Pointer(), size, usermem.IOOpts{})
+}
+
+// move moves data between a program's buffers and a file.
+func (k *Keeper) move(t *kernel.Task, file *vfs.FileDescription, seq usermem.IOSequence, tr transfer, args arch.SyscallArguments) (done int64, err error) {
+	var flags uint32
+	offset := args[3].Int64()
+	if tr.flags {
+		flags = args[5].Uint()
+	}
+	if !tr.offset || tr.flags && offset == -1 {
+		tr.offset = false
+	} else if offset < 0 || offset+seq.NumBytes() < 0 {
+		return 0, linuxerr.EINVAL
+	}
+	for seq.NumBytes() > 0 {
+		piece := seq.TakeFirst64(platform.MoveLimit)
+		if err := k.promise(t, file, piece.NumBytes(), tr.write); err != nil {
+			return done, err
+		}
+		var n int64
+		switch {
+		case tr.write && tr.offset:
+			n, err = file.PWrite(t, piece, offset+done, vfs.WriteOptions{Flags: flags})
+		case tr.write:
+			n, err = file.Write(t, piece, vfs.WriteOptions{Flags: flags})
+		case tr.offset:
+			n, err = file.PRead(t, piece, offset+done, vfs.ReadOptions{Flags: flags})
+		default:
+			n, err = file.Read(t, piece, vfs.ReadOptions{Flags: flags})
+		}
+		done += n
+		if err != nil || n < piece.NumBytes() {
+			return done, err
+		}
+		seq = seq.DropFirst64(n)
+	}
+	return done, nil
+}
+
+// promise makes room for a piece of size bytes: for pages of the program, and for
+// as many of a file in memory that is written to, which is full when memory is.
+func (k *Keeper) promise(t *kernel.Task, file *vfs.FileDescription, size int64, write bool) error {
+	pages := int(size/machine.PageSize) + 2
+	if write && inMemory(file) && !k.roomForFiles(pages) && !k.overwrites(t, file) {
+		return linuxerr.ENOSPC
+	}
+	if write {
+		pages *= 2
+	}
+	if !k.room(t, pages) {
+		return linuxerr.EINTR
+	}
+	return nil
+}
+
+// plenty reports whether files in memory may grow by a piece.
+func (k *Keeper) plenty() bool {
+	return k.fileRoom() > platform.MoveLimit/machine.PageSize && !k.full.Load()
+}
+
+// fileRoom returns by how many pages files in memory may grow.
+func (k *Keeper) fileRoom() int { return int(k.free()) - k.mark - k.total/32 }
+
+// roomForFiles makes room for files in memory to grow by pages, without killing.
+func (k *Keeper) roomForFiles(pages int) bool {
+	if k.fileRoom() > pages {
+		return true
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.reclaimCheap(pages + k.total/32); k.fileRoom() > pages {
+		return true
+	}
+	if k.garbage() >= pages*machine.PageSize {
+		k.collect()
+	}
+	return k.fileRoom() > pages
+}
+
+// overwrites reports whether a file has all its pages, so that to write to it
+// takes no new ones but at its end.
+func (k *Keeper) overwrites(t *kernel.Task, file *vfs.FileDescription) bool {
+	s, err := file.Stat(t, vfs.StatOptions{Mask: linux.STATX_SIZE | linux.STATX_BLOCKS})
+	if err != nil || s.Size == 0 || s.Blocks*512 < s.Size {
+		return false
+	}
+	if file.StatusFlags()&linux.O_APPEND != 0 {
+		return false
+	}
+	at, err := file.Seek(t, 0, linux.SEEK_CUR)
+	return err == nil && uint64(at) < s.Size
+}
+
+// neverBlocks reports whether reading and writing a file never waits for
+// somebody else: a regular file, or a device without an end.
+func neverBlocks(t *kernel.Task, file *vfs.FileDescription) bool {
+	s, err := file.Stat(t, vfs.StatOptions{Mask: linux.STATX_TYPE})
+	if err != nil || s.Mask&linux.STATX_TYPE == 0 {
+		return false
+	}
+	switch s.Mode & linux.S_IFMT {
+	case linux.S_IFREG, linux.S_IFBLK:
+		return true
+	case linux.S_IFCHR: // /dev/null, zero, full, random, urandom
+		return s.RdevMajor == memoryMajor
+	}
+	return false
+}
+
+// repeated makes a call that copies between files, of at most MoveLimit at a
+// time, for as long as it does all it is asked to. size and out are the
+// arguments with the size and with the descriptor that is written to.
+func (k *Keeper) repeated(fn kernel.SyscallFn, size, out int) kernel.SyscallFn {
+	return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (done uintptr, _ *kernel.SyscallControl, err error) {
+		left := args[size].SizeT()
+		if left <= platform.MoveLimit && k.plenty() || int(left) < 0 {
+			return fn(t, nr, args)
+		}
+		file := t.GetFile(args[out].Int())
+		if file == nil {
+			return 0, nil, linuxerr.EBADF
+		}
+		defer file.DecRef(t)
+		if !neverBlocks(t, file) {
+			return fn(t, nr, args)
+		}
+		for left > 0 {
+			piece := min(left, platform.MoveLimit)
+			if err = k.promise(t, file, int64(piece), true); err != nil {
+				break
+			}
+			args[size] = arch.SyscallArgument{Value: uintptr(piece)}
+			var n uintptr
+			n, _, err = fn(t, nr, args)
+			done += n
+			left -= uint(n)
+			if err != nil || uint(n) < piece {
+				break
+			}
+		}
+		if done > 0 {
+			return done, nil, nil
+		}
+		return 0, nil, err
+	}
+}
+
+// randomInPieces is getrandom(2) in pieces.
+func (k *Keeper) randomInPieces(fn kernel.SyscallFn) kernel.SyscallFn {
+	return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (done uintptr, _ *kernel.SyscallControl, err error) {
+		left := args[1].SizeT()
+		if left <= platform.MoveLimit {
+			return fn(t, nr, args)
+		}
+		left = min(left, uint(linux.MAX_RW_COUNT))
+		for at := args[0].Pointer(); left > 0; {
+			piece := min(left, platform.MoveLimit)
+			if !k.room(t, int(piece/machine.PageSize)+2) {
+				break
+			}
+			args[0] = arch.SyscallArgument{Value: uintptr(at)}
+			args[1] = arch.SyscallArgument{Value: uintptr(piece)}
+			var n uintptr
+			n, _, err = fn(t, nr, args)
+			done += n
+			left -= uint(n)
+			at += hostarch.Addr(n)
+			if err != nil || uint(n) < piece {
+				break
+			}
+		}
+		if done > 0 {
+			return done, nil, nil
+		}
+		return 0, nil, err
+	}
+}
+
+// fallocate fails where a file in memory cannot have what it asks for.
+func (k *Keeper) fallocate(fn kernel.SyscallFn) kernel.SyscallFn {
+	return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
+		if file := t.GetFile(args[0].Int()); file != nil {
+			defer file.DecRef(t)
+			pages := min(args[3].Uint64()/machine.PageSize, uint64(k.total))
+			if inMemory(file) && !k.roomForFiles(int(pages)) {
+				return 0, nil, linuxerr.ENOSPC
+			}
+		}
+		return fn(t, nr, args)
+	}
+}

@@ -1,0 +1,147 @@
+package memory
+
+import (
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/abi/linux"
+	"gvisor.dev/gvisor/pkg/errors/linuxerr"
+	"gvisor.dev/gvisor/pkg/sentry/arch"
+	"gvisor.dev/gvisor/pkg/sentry/kernel"
+	"gvisor.dev/gvisor/pkg/sentry/socket"
+	"gvisor.dev/gvisor/pkg/sentry/vfs"
+)
+
+// makers are the calls that make the kernel keep something for a program, with
+// the error that Linux gives when it has no memory for that (their manual
+// pages). They fail while the kernel's objects have their share of memory.
+var makers = map[uintptr]error{
+	unix.SYS_PIPE: linuxerr.ENFILE, unix.SYS_PIPE2: linuxerr.ENFILE,
+	unix.SYS_SOCKET: linuxerr.ENOBUFS, unix.SYS_SOCKETPAIR: linuxerr.ENOBUFS,
+	unix.SYS_ACCEPT: linuxerr.ENOBUFS, unix.SYS_ACCEPT4: linuxerr.ENOBUFS,
+	unix.SYS_EVENTFD: linuxerr.ENOMEM, unix.SYS_EVENTFD2: linuxerr.ENOMEM,
+	unix.SYS_EPOLL_CREATE: linuxerr.ENOMEM, unix.SYS_EPOLL_CREATE1: linuxerr.ENOMEM,
+	unix.SYS_TIMERFD_CREATE: linuxerr.ENOMEM, unix.SYS_TIMER_CREATE: linuxerr.EAGAIN,
+	unix.SYS_INOTIFY_INIT: linuxerr.ENOMEM, unix.SYS_INOTIFY_INIT1: linuxerr.ENOMEM,
+	unix.SYS_INOTIFY_ADD_WATCH: linuxerr.ENOMEM, unix.SYS_MEMFD_CREATE: linuxerr.ENOMEM,
+	unix.SYS_CLONE: linuxerr.EAGAIN, unix.SYS_CLONE3: linuxerr.EAGAIN,
+	unix.SYS_FORK: linuxerr.EAGAIN, unix.SYS_VFORK: linuxerr.EAGAIN,
+	unix.SYS_MMAP: linuxerr.ENOMEM, unix.SYS_MREMAP: linuxerr.ENOMEM, unix.SYS_MPROTECT: linuxerr.ENOMEM,
+	unix.SYS_SHMGET: linuxerr.ENOMEM, unix.SYS_MSGGET: linuxerr.ENOMEM, unix.SYS_MSGSND: linuxerr.ENOMEM,
+	unix.SYS_SEMGET: linuxerr.ENOMEM, unix.SYS_MQ_OPEN: linuxerr.ENOMEM, unix.SYS_ADD_KEY: linuxerr.EDQUOT,
+	unix.SYS_RT_SIGQUEUEINFO: linuxerr.EAGAIN, unix.SYS_RT_TGSIGQUEUEINFO: linuxerr.EAGAIN,
+	unix.SYS_FLOCK: linuxerr.ENOLCK, unix.SYS_MKDIR: linuxerr.ENOSPC, unix.SYS_MKDIRAT: linuxerr.ENOSPC,
+	unix.SYS_MKNOD: linuxerr.ENOSPC, unix.SYS_MKNODAT: linuxerr.ENOSPC, unix.SYS_CREAT: linuxerr.ENOSPC,
+	unix.SYS_SYMLINK: linuxerr.ENOSPC, unix.SYS_SYMLINKAT: linuxerr.ENOSPC,
+	unix.SYS_LINK: linuxerr.ENOSPC, unix.SYS_LINKAT: linuxerr.ENOSPC,
+	unix.SYS_SETXATTR: linuxerr.ENOSPC, unix.SYS_LSETXATTR: linuxerr.ENOSPC, unix.SYS_FSETXATTR: linuxerr.ENOSPC,
+	unix.SYS_MOUNT: linuxerr.ENOMEM, unix.SYS_UNSHARE: linuxerr.ENOMEM, unix.SYS_SECCOMP: linuxerr.ENOMEM,
+	unix.SYS_IO_SETUP: linuxerr.ENOMEM,
+}
+
+// conditional are those that make something with some arguments only.
+var conditional = map[uintptr]struct {
+	makes func(arch.SyscallArguments) bool
+	err   error
+}{
+	unix.SYS_OPEN:   {func(a arch.SyscallArguments) bool { return a[1].Uint()&linux.O_CREAT != 0 }, linuxerr.ENOSPC},
+	unix.SYS_OPENAT: {func(a arch.SyscallArguments) bool { return a[2].Uint()&linux.O_CREAT != 0 }, linuxerr.ENOSPC},
+	unix.SYS_FCNTL: {func(a arch.SyscallArguments) bool {
+		return a[1].Int() == linux.F_SETLK || a[1].Int() == linux.F_SETLKW || a[1].Int() == linux.F_OFD_SETLK || a[1].Int() == linux.F_OFD_SETLKW
+	}, linuxerr.ENOLCK},
+	unix.SYS_EPOLL_CTL: {func(a arch.SyscallArguments) bool { return a[1].Int() == linux.EPOLL_CTL_ADD }, linuxerr.ENOMEM},
+	unix.SYS_SIGNALFD:  {func(a arch.SyscallArguments) bool { return a[0].Int() == -1 }, linuxerr.ENOMEM},
+	unix.SYS_SIGNALFD4: {func(a arch.SyscallArguments) bool { return a[0].Int() == -1 }, linuxerr.ENOMEM},
+	unix.SYS_PRCTL:     {func(a arch.SyscallArguments) bool { return a[0].Int() == linux.PR_SET_SECCOMP }, linuxerr.ENOMEM},
+}
+
+// senders are the calls that queue data in a socket.
+var senders = []uintptr{unix.SYS_SENDTO, unix.SYS_SENDMSG, unix.SYS_SENDMMSG}
+
+// clones are the calls that make tasks, of which there may be so many.
+var clones = []uintptr{unix.SYS_CLONE, unix.SYS_CLONE3, unix.SYS_FORK, unix.SYS_VFORK}
+
+// threadBytes and minThreads give the bound on tasks as Linux computes
+// kernel.threads-max (kernel/fork.c, set_max_threads): an eighth of memory for
+// stacks of 16 KB.
+const (
+	threadBytes = 8 * 16 << 10
+	minThreads  = 20
+)
+
+// MaxThreads returns how many tasks there may be.
+func (k *Keeper) MaxThreads() int { return max(k.total*4096/threadBytes, minThreads) }
+
+// wrapMakers has calls refused.
+func (k *Keeper) wrapMakers(replace func(uintptr, func(kernel.SyscallFn) kernel.SyscallFn)) {
+	for nr, err := range makers {
+		replace(nr, func(fn kernel.SyscallFn) kernel.SyscallFn {
+			return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
+				if k.full.Load() && k.Full() {
+					return 0, nil, err
+				}
+				return fn(t, nr, args)
+			}
+		})
+	}
+	for nr, c := range conditional {
+		replace(nr, func(fn kernel.SyscallFn) kernel.SyscallFn {
+			return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
+				if k.full.Load() && c.makes(args) && k.Full() {
+					return 0, nil, c.err
+				}
+				return fn(t, nr, args)
+			}
+		})
+	}
+	for _, nr := range senders {
+		replace(nr, func(fn kernel.SyscallFn) kernel.SyscallFn {
+			return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
+				if k.full.Load() {
+					if err := k.refuseSend(t, args[0].Int()); err != nil {
+						return 0, nil, err
+					}
+				}
+				return fn(t, nr, args)
+			}
+		})
+	}
+	for _, nr := range clones {
+		replace(nr, func(fn kernel.SyscallFn) kernel.SyscallFn {
+			return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
+				if t.Kernel().RootPIDNamespace().NumTasks() >= k.MaxThreads() {
+					return 0, nil, linuxerr.EAGAIN
+				}
+				return fn(t, nr, args)
+			}
+		})
+	}
+}
+
+// refuseData returns the error for a write to a pipe or a unix socket while the
+// kernel's objects have their share: the data would be queued in the kernel. What
+// the Internet's protocols queue has bounds of its own.
+func (k *Keeper) refuseData(file *vfs.FileDescription, tr transfer) error {
+	if !tr.write || !k.full.Load() {
+		return nil
+	}
+	switch impl := file.Impl().(type) {
+	case socket.Socket:
+		if family, _, _ := impl.Type(); family == linux.AF_UNIX && k.Full() {
+			return linuxerr.ENOBUFS
+		}
+	case interface{ PipeSize() int64 }:
+		if k.Full() {
+			return linuxerr.ENOMEM
+		}
+	}
+	return nil
+}
+
+// refuseSend is refuseData for a descriptor.
+func (k *Keeper) refuseSend(t *kernel.Task, fd int32) error {
+	file := t.GetFile(fd)
+	if file == nil {
+		return nil // the call says so
+	}
+	defer file.DecRef(t)
+	return k.refuseData(file, transfer{write: true})
+}

@@ -1,0 +1,147 @@
+package memory
+
+import (
+	"time"
+
+	"gvisor.dev/gvisor/pkg/abi/linux"
+	"gvisor.dev/gvisor/pkg/context"
+	"gvisor.dev/gvisor/pkg/sentry/kernel"
+	"gvisor.dev/gvisor/pkg/sentry/mm"
+
+	"kiln/kernel/machine"
+)
+
+const (
+	// dyingPatience is how long a killed process may take to end before another
+	// is killed.
+	dyingPatience = 5 * time.Second
+	// gonePatience is how long its memory may take to come back once it has
+	// ended: it goes through the memory file's releaser, a goroutine.
+	gonePatience = 100 * time.Millisecond
+)
+
+// victim is a process that was killed for its memory.
+type victim struct {
+	group *kernel.ThreadGroup
+	since time.Time
+	ended time.Time // when it was first seen to have ended; zero before
+}
+
+// dying reports whether memory may yet come back. v may be nil.
+func (v *victim) dying() bool {
+	if v == nil {
+		return false
+	}
+	if v.ended.IsZero() {
+		if v.group.Leader().ExitState() < kernel.TaskExitZombie {
+			return time.Since(v.since) < dyingPatience
+		}
+		v.ended = time.Now()
+	}
+	return time.Since(v.ended) < gonePatience
+}
+
+// process is a candidate for the killer. Sizes are in pages.
+type process struct {
+	group    *kernel.ThreadGroup
+	id       kernel.ThreadID
+	mm       *mm.MemoryManager
+	resident int
+	held     int // by the kernel on its behalf
+	adjust   int // oom_score_adj, -1000 to 1000
+	idle     bool
+}
+
+// points is Linux' oom_badness (mm/oom_kill.c), with what the kernel holds for
+// the process added.
+func (p *process) points(total int) int { return p.resident + p.held + p.adjust*total/1000 }
+
+// size is what killing the process gives back at most.
+func (p *process) size() int { return p.resident + p.held }
+
+// kill kills a process, and what shares its memory, and says so. It returns nil
+// if there is none to kill.
+func (k *Keeper) kill(ctx context.Context) *victim {
+	all := k.processes(ctx)
+	p := choose(all, k.total)
+	if p == nil {
+		return nil
+	}
+	say("out of memory: killed process %d (%s), %d MB, of it %d MB held by the kernel",
+		p.id, p.group.Leader().Name(), p.size()*machine.PageSize>>20, p.held*machine.PageSize>>20)
+	for i := range all {
+		if q := &all[i]; q == p || p.mm != nil && q.mm == p.mm && q.id != 1 {
+			err := k.kernel.SendExternalSignalThreadGroup(q.group, &linux.SignalInfo{Signo: int32(linux.SIGKILL), Code: linux.SI_KERNEL})
+			if err != nil {
+				say("kill: %v", err)
+			}
+		}
+	}
+	return &victim{group: p.group, since: time.Now()}
+}
+
+// choose returns the process to kill, or nil. It is the one with the most
+// points; among equals, as after fork, the youngest. A process that must not be
+// killed (oom_score_adj of -1000) is only when there is no other, and so is
+// process 1, whose end is the machine's: as Linux does. But where process 1 is
+// all but alone in what it has, the end of the others would give nothing back.
+func choose(all []process, total int) *process {
+	var best, init, exempt *process
+	for i := range all {
+		p := &all[i]
+		switch {
+		case p.id == 1:
+			init = p
+		case p.adjust == -1000:
+			exempt = better(exempt, p, total)
+		default:
+			best = better(best, p, total)
+		}
+	}
+	alone := best == nil || init != nil && init.size() > total/4 && best.size() < init.size()/16
+	switch {
+	case !alone:
+		return best
+	case init != nil && (best != nil || init.adjust != -1000 || exempt == nil):
+		return init
+	}
+	return exempt
+}
+
+func better(a, b *process, total int) *process {
+	if a == nil || b.points(total) > a.points(total) || b.points(total) == a.points(total) && b.id > a.id {
+		return b
+	}
+	return a
+}
+
+// processes returns those that are not ending already, with what they have.
+func (k *Keeper) processes(ctx context.Context) []process {
+	var all []process
+	index := map[*kernel.ThreadGroup]int{}
+	h := newHoldings(ctx)
+	ns := k.kernel.RootPIDNamespace()
+	for _, t := range ns.Tasks() {
+		tg := t.ThreadGroup()
+		if k.victim != nil && tg == k.victim.group || t.ExitState() != kernel.TaskExitNone || t.Killed() {
+			continue
+		}
+		i, ok := index[tg]
+		if !ok {
+			i = len(all)
+			index[tg] = i
+			all = append(all, process{group: tg, id: ns.IDOfThreadGroup(tg), adjust: int(t.OOMScoreAdj())})
+		}
+		p := &all[i]
+		p.held += taskPages
+		t.WithMuLocked(func(t *kernel.Task) {
+			// A task that has just exited has none.
+			if m := t.MemoryManager(); m != nil && p.mm == nil {
+				p.mm, p.resident = m, int(m.ResidentSetSize()/machine.PageSize)
+			}
+			h.add(i, t.FDTable())
+		})
+	}
+	h.count(func(i, pages int) { all[i].held += pages })
+	return all
+}
