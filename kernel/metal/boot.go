@@ -218,11 +218,10 @@ func switchTables(c *percpu, states bootinfo.Range) {
 
 // setReserves says what is kept back of total frames.
 func setReserves(total uint64) {
-	// A copy of up to 2 MB, which is the most that the Sentry makes at once
-	// of a page that a program writes after fork, has room in between; on a
-	// small machine a smaller one, as processes of 2 MB are rare there.
+	// Any system call that writes to a program may copy 2 MB of it, if these
+	// are another process' since a fork: there is room for that in between.
 	kernelFloor = min(max(256, total/64), 1024)
-	userReserve = kernelFloor + min(max(512, total/64), total/32, 1024)
+	userReserve = kernelFloor + min(max(512, total/64), total/8, 1024)
 	plentyFrames = total / 8
 }
 

@@ -89,7 +89,6 @@ func (k *Keeper) missing(pages int) int { return k.mark + 1 + pages - int(k.free
 
 // MakeRoom is platform.Hooks.MakeRoom.
 func (k *Keeper) MakeRoom(ctx context.Context, pages int) (stop bool) {
-	pages = min(pages, k.mark/2) // more is never kept
 	k.relieve(ctx, pages)
 	if k.missing(pages) <= 0 {
 		return false

@@ -20,11 +20,8 @@ const (
 	// pagesOfFault is for a page fault that copies nothing: page tables,
 	// and what a file's page is read into.
 	pagesOfFault = 16
-	// pagesOfFileCopy is for a write to a page that is not there yet. If it is
-	// a file's, the data of a program, the Sentry copies some around it.
-	pagesOfFileCopy = 64
-	// pagesOfCopy is for a write to a page that is another process's, too. The
-	// Sentry copies up to a huge page.
+	// pagesOfCopy is for a write to a page that is another process's, too, or a
+	// file's. The Sentry copies up to a huge page.
 	pagesOfCopy = mapUnit/machine.PageSize + pagesOfFault
 
 	// pagesOfMove bounds what a call is promised for moving data: package
@@ -75,11 +72,7 @@ func (c *taskContext) unhold() {
 // roomForFault reports whether there are frames for a page fault.
 func (c *taskContext) roomForFault(ctx context.Context, code, addr uint64) bool {
 	pages := pagesOfFault
-	switch {
-	case code&machine.FaultWrite == 0:
-	case code&machine.FaultProtection == 0:
-		pages = pagesOfFileCopy
-	default:
+	if code&machine.FaultWrite != 0 {
 		pages = pagesOfCopy
 	}
 	if c.room(pages) {
