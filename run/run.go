@@ -99,6 +99,7 @@ type session struct {
 	shown   int64         // bytes of console output; guarded by copied
 	copied  chan error    // gets the console copy's end
 	checked chan struct{} // closed once the image was checked
+	watched chan struct{} // closed once no more failures of disks will come
 	damage  error         // what was found; guarded by checked
 }
 
@@ -128,6 +129,7 @@ func (p *plan) start(o Options, std Stdio) (*session, error) {
 		command: o.command(), std: std, process: process, control: newControl(std.Err), timeout: o.StopTimeout,
 		keys: p.config.Interactive, proxy: !o.NoSignals, started: o.Started, paused: o.Paused,
 		cancel: make(chan struct{}), copied: make(chan error, 1), checked: make(chan struct{}),
+		watched: make(chan struct{}),
 	}
 	if s.started == nil {
 		s.started = func() {}
@@ -140,6 +142,13 @@ func (p *plan) start(o Options, std Stdio) (*session, error) {
 	go func() {
 		defer close(s.checked)
 		s.damage = s.check(o.Check, p.notes)
+	}()
+	go func() {
+		defer close(s.watched)
+		errs := diskErrors{command: s.command, out: std.Err, disks: p.machine.Disks}
+		if err := process.DiskErrors(errs.report); err != nil {
+			trace("kiln run: failures of disks go unreported: " + err.Error())
+		}
 	}()
 	go s.control.read(process.Control)
 	go s.control.write(process.Control)
@@ -195,6 +204,7 @@ func (s *session) serve(signals <-chan os.Signal, user *userTerminal) (int, erro
 	why := s.wait(signals, user)
 	status := s.process.Status()
 	<-s.control.ended
+	<-s.watched
 	user.restore()
 	<-s.checked
 	if s.damage != nil {

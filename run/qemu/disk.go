@@ -21,11 +21,17 @@ type Disk struct {
 	ReadOnly bool
 }
 
+// diskNode is what a disk is called by QEMU, with its index.
+const diskNode = "disk%d"
+
 // args returns the arguments of -blockdev and, after the device's name, of
 // -device for a machine's disk number index.
 //
 // The host's page cache is a disk's write cache: the guest's flush is
 // fdatasync(2) on the image. What the guest discards becomes a hole.
+//
+// What fails on the host fails in the guest. QEMU's own way with a full disk of
+// the host is to stop the guest until somebody asks the monitor to go on.
 func (d Disk) args(index int) (backend, frontend string) {
 	type server struct {
 		Type string `json:"type"`
@@ -40,7 +46,7 @@ func (d Disk) args(index int) (backend, frontend string) {
 		ReadOnly bool    `json:"read-only"`
 		Discard  string  `json:"discard"`
 	}
-	name := fmt.Sprintf("disk%d", index)
+	name := fmt.Sprintf(diskNode, index)
 	// In JSON a file name may have commas, and is not taken for a protocol.
 	content := &node{Driver: "file", Filename: d.File, ReadOnly: d.ReadOnly, Discard: "unmap"}
 	if d.Socket != "" {
@@ -53,7 +59,7 @@ func (d Disk) args(index int) (backend, frontend string) {
 		// Strings and booleans cannot fail.
 		panic(fmt.Sprintf("qemu: disk %q: %v", d.File, err))
 	}
-	frontend = ",drive=" + name
+	frontend = ",drive=" + name + ",rerror=report,werror=report"
 	if !d.ReadOnly {
 		frontend += ",write-cache=on"
 	}

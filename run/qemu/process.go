@@ -7,16 +7,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"strings"
 	"syscall"
 )
-
-// controlFD is the descriptor that Start gives QEMU for the control channel.
-const controlFD = 3
-
-// moduleFD is the descriptor of the boot module, when there is one.
-const moduleFD = 4
 
 // Process is a running QEMU.
 type Process struct {
@@ -24,6 +19,7 @@ type Process struct {
 	Input   io.Writer // what it reads from there
 	Control *os.File  // the other end of COM2
 
+	monitor *os.File // or nil: see DiskErrors
 	cmd     *exec.Cmd
 	stderr  bytes.Buffer  // guarded by done
 	done    chan struct{} // closed when QEMU has ended
@@ -49,29 +45,45 @@ func Start(m Machine, module *os.File, trace func(line string)) (*Process, error
 	if err != nil {
 		return nil, ErrMissing
 	}
-	ours, theirs, err := socketPair()
+	if module != nil {
+		defer module.Close()
+	}
+	ours, theirs, err := socketPair("control")
 	if err != nil {
 		return nil, err
 	}
 	defer theirs.Close()
-	files := []*os.File{theirs}
-	m.Control = controlFD
-	if module != nil {
-		defer module.Close()
-		files = append(files, module)
-		m.Module = fmt.Sprintf("/proc/self/fd/%d", moduleFD)
+	monitor, theirMonitor, err := connectMonitor(m)
+	if err != nil {
+		return nil, errors.Join(err, ours.Close())
 	}
+	p := &Process{Control: ours, monitor: monitor, cmd: exec.Command(path), done: make(chan struct{})}
+	give := func(f *os.File) (fd int) {
+		p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, f)
+		return 2 + len(p.cmd.ExtraFiles) // behind the standard ones
+	}
+	m.Control = give(theirs)
+	if theirMonitor != nil {
+		defer theirMonitor.Close()
+		m.Monitor = give(theirMonitor)
+	}
+	if module != nil {
+		m.Module = fmt.Sprintf("/proc/self/fd/%d", give(module))
+	}
+	// A limit of file sizes is an error that QEMU reports, not its end.
+	signal.Ignore(syscall.SIGXFSZ)
 	args, err := m.Args()
+	if err == nil {
+		trace(Binary + " " + shellQuote(args))
+		p.cmd.Args = append(p.cmd.Args, args...)
+		p.cmd.Stderr = &p.stderr
+		err = p.start()
+	}
 	if err != nil {
 		ours.Close()
-		return nil, err
-	}
-	trace(Binary + " " + shellQuote(args))
-	p := &Process{Control: ours, cmd: exec.Command(path, args...), done: make(chan struct{})}
-	p.cmd.ExtraFiles = files
-	p.cmd.Stderr = &p.stderr
-	if err := p.start(); err != nil {
-		ours.Close()
+		if monitor != nil {
+			monitor.Close()
+		}
 		return nil, err
 	}
 	return p, nil
@@ -152,20 +164,20 @@ func (s Status) Complaints() []string {
 	return lines
 }
 
-// socketPair returns two connected stream sockets.
-func socketPair() (ours, theirs *os.File, err error) {
+// socketPair returns two connected stream sockets, both called name.
+func socketPair(name string) (ours, theirs *os.File, err error) {
 	// Against a fork in between, which would leak them to another child.
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, nil, fmt.Errorf("control channel: %w", os.NewSyscallError("socketpair", err))
+		return nil, nil, fmt.Errorf("%s channel: %w", name, os.NewSyscallError("socketpair", err))
 	}
 	// Non-blocking: a read must end when another goroutine closes the file.
 	if err := syscall.SetNonblock(fds[0], true); err != nil {
 		return nil, nil, errors.Join(err, syscall.Close(fds[0]), syscall.Close(fds[1]))
 	}
-	return os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control"), nil
+	return os.NewFile(uintptr(fds[0]), name), os.NewFile(uintptr(fds[1]), name), nil
 }
 
 // shellQuote joins args so that a shell would take them apart again.

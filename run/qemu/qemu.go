@@ -95,6 +95,7 @@ type Machine struct {
 	Image   string // path
 	Module  string // path of what the image gets as a boot module; "" for none
 	Control int    // file descriptor of the control channel, a stream socket, or NoControl
+	Monitor int    // file descriptor of a stream socket for QEMU's monitor; 0: none
 	NICs    []NIC
 	Disks   []Disk
 	Folders []Folder
@@ -149,6 +150,9 @@ func (m Machine) Args() ([]string, error) {
 		"-device", "isa-serial,chardev=control,index=1,iobase=0x2f8,irq=3",
 		"-device", debugExit,
 	)
+	if m.Monitor != 0 {
+		args = append(args, "-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", m.Monitor), "-mon", "chardev=monitor,mode=control")
+	}
 	args = append(args, m.virtio()...)
 	if m.GDB != 0 {
 		args = append(args, "-gdb", fmt.Sprintf("tcp:127.0.0.1:%d", m.GDB))

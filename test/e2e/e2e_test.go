@@ -82,14 +82,19 @@ func cacheHome() string {
 	return dir
 }
 
-// condition knows "tap": this test may make network namespaces and taps; and
-// "host:PATTERN": this machine has a file whose path matches.
+// condition knows "tap": this test may make network namespaces and taps;
+// "mount": it may mount file systems; and "host:PATTERN": this machine has a
+// file whose path matches.
 func condition(name string) (bool, error) {
 	if pattern, ok := strings.CutPrefix(name, "host:"); ok {
 		files, err := filepath.Glob(pattern)
 		return len(files) > 0, err
 	}
-	if name != "tap" {
+	switch name {
+	case "mount":
+		return os.Getuid() == 0 && exec.Command("unshare", "-m", "mount", "-t", "tmpfs", "none", os.TempDir()).Run() == nil, nil
+	case "tap":
+	default:
 		return false, fmt.Errorf("unknown condition %q", name)
 	}
 	if _, err := os.Stat("/dev/net/tun"); err != nil {

@@ -295,6 +295,13 @@ func (f *FS) Unmount() error {
 	if f.readOnly {
 		return nil
 	}
+	f.mu.Lock()
+	failed := f.failed
+	f.mu.Unlock()
+	if failed != nil {
+		f.background.Wait()
+		return failed
+	}
 	if err := f.markUnmounted(); err != nil {
 		return err
 	}

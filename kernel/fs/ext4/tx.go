@@ -195,7 +195,7 @@ func (f *FS) abortLocked(why error) error {
 		return f.failed
 	}
 	f.failed = fmt.Errorf("ext4: stopped after a failure: %w", errno)
-	f.log("%v; the file system is read-only from now on", why)
+	f.log("%v; the file system is read-only until it is mounted again", why)
 	if f.journal != nil {
 		f.journal.Abort(f.failed, errno)
 	}
