@@ -49,7 +49,8 @@ type rig struct {
 	random *rand.Rand
 	disk   *nbd.Disk
 	boots  int
-	damage error // what the last check found; fatal unless the disk lies
+	damage error    // what the last check found; fatal unless the disk lies
+	env    []string // of kiln's, in addition to this process's
 }
 
 // newRig makes an empty volume.
@@ -120,6 +121,7 @@ func (r *rig) boot(args ...string) *guest {
 	}
 	args = append([]string{"run", "qemu", "-b", "nbd:unix:" + socket + ",/data"}, args...)
 	g := &guest{r: r, server: server, cmd: exec.Command(r.kiln, args...), lines: make(chan string, 1000)}
+	g.cmd.Env = append(os.Environ(), r.env...)
 	out, err := g.cmd.StdoutPipe()
 	if err != nil {
 		r.t.Fatal(err)
