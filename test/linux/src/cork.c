@@ -78,13 +78,19 @@ static void child_exit(void) {
 	waitpid(child, 0, 0);
 }
 static void last_exit(void) {
+	int ready[2];
+	char c;
+	pipe(ready);
 	pid_t child = fork();
 	if (child == 0) {
 		corked();
+		write(ready[1], "x", 1);
 		pause();
 	}
 	close(s);
-	usleep(20000);
+	read(ready[0], &c, 1);
+	close(ready[0]);
+	close(ready[1]);
 	kill(child, SIGKILL);
 	waitpid(child, 0, 0);
 }

@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static void result(const char *what, long r) {
+static void __attribute__((unused)) result(const char *what, long r) {
 	if (r == -1)
 		printf("%s = -1 %s\n", what, strerrorname_np(errno));
 	else
