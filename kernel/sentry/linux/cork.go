@@ -1,7 +1,6 @@
 package linux
 
 import (
-	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 	"gvisor.dev/gvisor/pkg/hostarch"
 	"gvisor.dev/gvisor/pkg/marshal"
 	"gvisor.dev/gvisor/pkg/marshal/primitive"
-	"gvisor.dev/gvisor/pkg/sentry/arch"
 	"gvisor.dev/gvisor/pkg/sentry/kernel"
 	"gvisor.dev/gvisor/pkg/sentry/ktime"
 	"gvisor.dev/gvisor/pkg/sentry/socket"
@@ -19,7 +17,6 @@ import (
 	"gvisor.dev/gvisor/pkg/sync"
 	"gvisor.dev/gvisor/pkg/syserr"
 	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/usermem"
 )
 
@@ -36,11 +33,10 @@ import (
 // for ever; TCP_NODELAY sends nothing under TCP_CORK; MSG_MORE is ignored.
 // test/linux/src/cork.c.
 //
-// A TCP socket's file is therefore one of ours around gVisor's. That costs a
-// call through an interface for each operation, and no allocation.
+// A TCP socket's file is therefore one of ours around gVisor's (socketfile.go).
 var corkCorrection = correction{
 	name:  "cork",
-	calls: map[uintptr]wrapper{unix.SYS_SOCKET: makeTCPSocket},
+	calls: map[uintptr]wrapper{unix.SYS_SOCKET: aroundSockets},
 }
 
 // ceiling is how long data waits for more.
@@ -48,7 +44,7 @@ const ceiling = 200 * time.Millisecond
 
 // tcpSocket is a TCP socket's file. What is not below, gVisor's answers.
 type tcpSocket struct {
-	vfsfd vfs.FileDescription
+	outerFD vfs.FileDescription
 	socket.Socket
 	inner   *vfs.FileDescription // of Socket; holds a reference
 	options *tcpip.SocketOptions
@@ -65,84 +61,13 @@ type tcpSocket struct {
 	nodelay bool        // guarded by mu; the program's TCP_NODELAY when it ended
 }
 
-// makeTCPSocket wraps socket(2).
-func makeTCPSocket(next kernel.SyscallFn) kernel.SyscallFn {
-	return func(t *kernel.Task, sysno uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
-		fd, ctrl, err := next(t, sysno, args)
-		family, kind := args[0].Int(), linux.SockType(args[1].Int()&linux.SOCK_TYPE_MASK)
-		if err == nil && kind == linux.SOCK_STREAM && (family == linux.AF_INET || family == linux.AF_INET6) {
-			err = wrapTCP(t, int32(fd))
-		}
-		return fd, ctrl, err
-	}
-}
-
-// wrapTCP puts a tcpSocket in the place of the socket that the task has just
-// got as fd. If another thread has meanwhile closed fd, that is left as it is.
-func wrapTCP(t *kernel.Task, fd int32) error {
-	file, flags := t.FDTable().Get(fd)
-	if file == nil {
-		return nil
-	}
-	defer file.DecRef(t)
-	s, ok := file.Impl().(socket.Socket)
-	if !ok {
-		return nil
-	}
-	ep := tcpEndpoint(s)
-	if ep == nil {
-		return nil
-	}
-	w := &tcpSocket{Socket: s, inner: file, options: ep.SocketOptions()}
-	err := w.vfsfd.Init(w, file.StatusFlags(), t.Credentials(), file.Mount(), file.Dentry(), &vfs.FileDescriptionOptions{
-		DenyPRead:         true,
-		DenyPWrite:        true,
-		UseDentryMetadata: true,
-		SpecialFile:       true,
-	})
-	if err != nil {
-		return err
-	}
-	file.IncRef()
-	displaced, err := t.NewFDAt(fd, &w.vfsfd, flags)
-	if displaced != nil && displaced != file {
-		_, err = t.NewFDAt(fd, displaced, flags)
-	}
-	if displaced != nil {
-		displaced.DecRef(t)
-	}
-	w.vfsfd.DecRef(t)
-	return err
-}
-
-// endpointField is where gVisor's socket, whose type it does not export, has its
-// exported field Endpoint.
-var endpointField atomic.Pointer[reflect.StructField]
-
-// tcpEndpoint returns the endpoint of a socket of gVisor's, nil if it is not TCP's.
-func tcpEndpoint(s socket.Socket) *tcp.Endpoint {
-	v := reflect.ValueOf(s)
-	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
-		return nil
-	}
-	f := endpointField.Load()
-	if f == nil {
-		found, ok := v.Elem().Type().FieldByName("Endpoint")
-		if !ok {
-			return nil
-		}
-		f = &found
-		endpointField.Store(f)
-	}
-	ep, _ := v.Elem().FieldByIndex(f.Index).Interface().(*tcp.Endpoint)
-	return ep
-}
+func (s *tcpSocket) file() *vfs.FileDescription { return &s.outerFD }
 
 // Accept implements socket.Socket: what it accepts is wrapped, too.
 func (s *tcpSocket) Accept(t *kernel.Task, peerRequested bool, flags int, blocking bool) (int32, linux.SockAddr, uint32, *syserr.Error) {
 	fd, addr, n, err := s.Socket.Accept(t, peerRequested, flags, blocking)
 	if err == nil {
-		err = syserr.FromError(wrapTCP(t, fd))
+		err = syserr.FromError(aroundSocket(t, fd))
 	}
 	return fd, addr, n, err
 }
