@@ -171,7 +171,7 @@ func (s *Sentry) mountHost() error {
 // mountFilesystems says which file systems there are, and mounts those that the
 // program finds.
 func (s *Sentry) mountFilesystems() error {
-	if err := registerFilesystems(s.kernel.VFS()); err != nil {
+	if err := registerFilesystems(s.kernel.VFS(), s.memory.Files()); err != nil {
 		return err
 	}
 	if s.storage != nil {

@@ -25,6 +25,7 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
 
 	"kiln/image"
+	"kiln/kernel/sentry/procfs"
 )
 
 // mounts are the file systems beside the root, parents first.
@@ -42,14 +43,14 @@ var mounts = []struct {
 }
 
 // registerFilesystems tells the VFS which file systems and devices exist.
-func registerFilesystems(v *vfs.VirtualFilesystem) error {
+func registerFilesystems(v *vfs.VirtualFilesystem, files []procfs.File) error {
 	user := &vfs.RegisterFilesystemTypeOptions{AllowUserMount: true, AllowUserList: true}
 	v.MustRegisterFilesystemType(cgroup2fs.Name, &cgroup2fs.FilesystemType{}, user)
 	v.MustRegisterFilesystemType(devpts.Name, &devpts.FilesystemType{}, user)
 	v.MustRegisterFilesystemType(devtmpfs.Name, &devtmpfs.FilesystemType{}, user)
 	v.MustRegisterFilesystemType(mqfs.Name, &mqfs.FilesystemType{}, user)
 	v.MustRegisterFilesystemType(overlay.Name, &overlay.FilesystemType{}, user)
-	v.MustRegisterFilesystemType(proc.Name, &proc.FilesystemType{}, user)
+	v.MustRegisterFilesystemType(proc.Name, &procfs.FilesystemType{Files: files}, user)
 	v.MustRegisterFilesystemType(sys.Name, &sys.FilesystemType{}, user)
 	v.MustRegisterFilesystemType(tmpfs.Name, &tmpfs.FilesystemType{}, user)
 	v.MustRegisterFilesystemType(dev.Name, &dev.FilesystemType{}, &vfs.RegisterFilesystemTypeOptions{})

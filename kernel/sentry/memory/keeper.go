@@ -52,7 +52,8 @@ type Keeper struct {
 	mark  int // frames that programs cannot have
 
 	free    func() int64 // machine.FreeFrames; tests replace it
-	collect func()       // debug.FreeOSMemory; tests replace it
+	state   func() (machine.MemInfo, error)
+	collect func() // debug.FreeOSMemory; tests replace it
 
 	kernel  *kernel.Kernel
 	reclaim []Reclaim
@@ -70,6 +71,7 @@ func New(m machine.MemInfo) *Keeper {
 		total:   int(m.Total),
 		mark:    int(m.LowWater),
 		free:    machine.FreeFrames,
+		state:   machine.Memory,
 		collect: debug.FreeOSMemory,
 		share:   newShare(m.Total * machine.PageSize),
 	}
