@@ -34,6 +34,8 @@ type wrapper func(next kernel.SyscallFn) kernel.SyscallFn
 // corrections are all of them. Where two wrap a call, the later is asked first.
 var corrections = []correction{
 	corkCorrection,
+	interfacesCorrection,
+	netlinkCorrection,
 	nofollowCorrection,
 	recvCorrection,
 	schedCorrection,

@@ -8,6 +8,7 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/arch"
 	"gvisor.dev/gvisor/pkg/sentry/kernel"
 	"gvisor.dev/gvisor/pkg/sentry/socket"
+	"gvisor.dev/gvisor/pkg/sentry/socket/netlink"
 	"gvisor.dev/gvisor/pkg/sentry/socket/unix"
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -73,6 +74,10 @@ func aroundSocket(t *kernel.Task, fd int32) error {
 func outerFor(file *vfs.FileDescription) outer {
 	switch s := file.Impl().(type) {
 	case outer:
+	case *netlink.Socket:
+		if s.Protocol() == linux.NETLINK_ROUTE {
+			return &netlinkSocket{Socket: s, inner: file}
+		}
 	case *unix.Socket:
 		return &unixSocket{Socket: s, inner: file}
 	case socket.Socket:
