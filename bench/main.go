@@ -32,6 +32,7 @@ type options struct {
 	accel    accelerator
 	machines bool
 	storage  bool
+	console  bool
 }
 
 func main() {
@@ -44,6 +45,7 @@ func main() {
 	flag.StringVar(&o.out, "o", "", "write JSON to this `file`")
 	flag.BoolVar(&o.machines, "machines", false, "only find the Linux guest's fastest machine type")
 	flag.BoolVar(&o.storage, "storage", false, "measure only what is about disks")
+	flag.BoolVar(&o.console, "console", false, "measure only Kiln's standard streams, for which root is not needed")
 	flag.Parse()
 	o.accel = accelerator{"tcg", "qemu"}
 	if *kvm {
@@ -60,6 +62,9 @@ func run(o options) (err error) {
 	defer cancel()
 	if err := os.MkdirAll(o.cache, 0o755); err != nil {
 		return err
+	}
+	if o.console {
+		return measureConsole(ctx, o)
 	}
 	net, err := newNetwork(ctx)
 	if err != nil {

@@ -4,13 +4,14 @@
 package main
 
 import (
-	"io"
-
+	"kiln/image/channel"
 	"kiln/kernel/config"
 	"kiln/kernel/machine"
 	"kiln/kernel/machine/netpoll"
 	"kiln/kernel/notice"
 	"kiln/kernel/sentry"
+	"kiln/kernel/uplink"
+	"kiln/kernel/virtio"
 )
 
 // exitBroken is the exit status when the kernel itself could not do its work,
@@ -18,12 +19,18 @@ import (
 const exitBroken = 125
 
 func main() {
-	channel := control()
-	if channel != nil {
-		notice.To(channel)
-		notice.Ready()
+	devices, broken := virtio.Discover()
+	link, err := uplink.Open(devices)
+	if err != nil {
+		notice.Printf("the channel to the host: %v", err)
 	}
-	exit, err := run(channel)
+	if link != nil {
+		notice.To(link)
+		if err := link.Report(channel.ReadyReport()); err != nil {
+			notice.Printf("%v", err)
+		}
+	}
+	exit, err := run(sentry.Config{Devices: devices, Broken: broken, Link: link})
 	if err != nil {
 		notice.Printf("%v", err)
 		exit.Code = exitBroken
@@ -31,17 +38,22 @@ func main() {
 	if exit.Reason != "" {
 		notice.Printf("%s", exit.Reason)
 	}
+	if link != nil {
+		if err := link.Exit(exit.Code); err != nil {
+			notice.Printf("%v", err)
+		}
+	}
 	machine.PowerOff(exit.Code)
 }
 
-// run boots the Sentry and runs the program to its end. channel is the control
-// channel, or nil.
-func run(channel io.ReadWriter) (sentry.Exit, error) {
-	c, err := config.Load()
-	if err != nil {
+// run boots the Sentry on the machine that c has, and runs the program to its
+// end.
+func run(c sentry.Config) (sentry.Exit, error) {
+	if err := config.Load(&c); err != nil {
 		return sentry.Exit{}, err
 	}
 	c.Poll = netpoll.Poll
+	var err error
 	if c.RootFS, err = machine.RootFS(); err != nil {
 		return sentry.Exit{}, err
 	}
@@ -49,17 +61,5 @@ func run(channel io.ReadWriter) (sentry.Exit, error) {
 	if err != nil {
 		return sentry.Exit{}, err
 	}
-	return s.Run(channel)
-}
-
-// control opens the channel to `kiln run`. A machine without one is no error.
-func control() io.ReadWriter {
-	f, err := machine.Control()
-	if err != nil {
-		notice.Printf("control channel: %v", err)
-	}
-	if f == nil {
-		return nil
-	}
-	return f
+	return s.Run()
 }

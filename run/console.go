@@ -5,59 +5,91 @@ import (
 	"os"
 
 	"golang.org/x/term"
+
+	"kiln/image/channel"
 )
 
-// copyOutput passes the console's output on, unchanged, until it ends.
-func (s *session) copyOutput() {
+// copySerial passes what the guest writes to its serial port on until it ends:
+// the program's output on a machine without the channel, else what the kernel
+// has to say about its crash.
+func (s *session) copySerial(to *output) {
 	b := make([]byte, 32<<10)
-	var err error
 	for {
-		n, readErr := s.process.Console.Read(b)
+		n, err := s.process.Console.Read(b)
 		if n > 0 {
-			s.control.setReady() // who writes has set up its serial ports
+			if s.link.conn == nil {
+				s.link.setReady() // who writes has set up its serial port
+			}
 			s.shown += int64(n)
-			if _, err = s.std.Out.Write(b[:n]); err != nil {
-				break
-			}
-		}
-		if readErr != nil {
-			// io.EOF. The pipe does not fail otherwise, and QEMU's exit
-			// status tells more than a read error could.
-			break
-		}
-	}
-	s.copied <- err
-}
-
-// copyInput passes standard input to the console, and its end to the control
-// channel.
-func (s *session) copyInput() {
-	select {
-	case <-s.control.ready:
-	case <-s.process.Done():
-		return
-	}
-	b := make([]byte, 4<<10)
-	var sent int64
-	var keys escape
-	for {
-		n, err := s.std.In.Read(b)
-		if n > 0 {
-			if s.keys && keys.see(b[:n]) {
-				close(s.cancel)
-				return
-			}
-			if _, err := s.process.Input.Write(b[:n]); err != nil {
-				return // QEMU is gone
-			}
-			sent += int64(n)
+			to.write(b[:n])
 		}
 		if err != nil {
-			// For the program an input that fails is one that ends.
-			s.control.send(request{EOF: true, Sent: sent})
+			// io.EOF. The pipe does not fail otherwise, and QEMU's exit
+			// status tells more than a read error could.
 			return
 		}
 	}
+}
+
+// inputSize is how much of standard input is read at once.
+const inputSize = channel.MaxPayload
+
+// copyInput passes standard input to the guest until either ends.
+func (s *session) copyInput() {
+	b := make([]byte, inputSize)
+	var keys escape
+	for {
+		room := s.inputRoom()
+		n, err := s.std.In.Read(b[:room])
+		if n > 0 && s.keys && keys.see(b[:n]) {
+			close(s.cancel)
+			return
+		}
+		if !s.passInput(b[:n], room, err != nil) || err != nil {
+			// For the program an input that fails is one that ends.
+			return
+		}
+	}
+}
+
+// inputRoom returns how much the guest takes of standard input. It waits until
+// that is something.
+func (s *session) inputRoom() int {
+	if s.link.conn == nil {
+		select {
+		case <-s.link.ready: // the serial port loses what comes before
+		case <-s.process.Done():
+		}
+		return inputSize
+	}
+	for {
+		if n := s.link.stdin.Take(inputSize); n > 0 {
+			return n
+		}
+		select {
+		case <-s.link.stdin.More():
+		case <-s.process.Done():
+			return inputSize // the write fails
+		}
+	}
+}
+
+// passInput passes b on, and that it is the last. room is what inputRoom
+// returned. It reports whether the guest is there.
+func (s *session) passInput(b []byte, room int, last bool) bool {
+	if s.link.conn == nil {
+		_, err := s.process.Input.Write(b)
+		return err == nil
+	}
+	s.link.stdin.Back(room - len(b))
+	var frames []byte
+	if len(b) > 0 {
+		frames = channel.AppendFrame(frames, channel.KindData, channel.Stdin, b)
+	}
+	if last {
+		frames = channel.AppendFrame(frames, channel.KindEnd, channel.Stdin, nil)
+	}
+	return s.link.write(frames)
 }
 
 // escapeKey, typed escapeCount times in a row, ends the machine: a terminal in

@@ -29,6 +29,10 @@ type Options struct {
 	// not nil, it is called while QEMU starts.
 	Check func() error
 
+	// Kernel says that the image is a kernel program of the user's own,
+	// which has the serial port and no channel.
+	Kernel bool
+
 	Accel   string // one of Accelerators; "" means auto
 	Machine string // one of qemu.Types; "" means microvm
 	Memory  int    // MB; 0 means the image's default
@@ -110,6 +114,9 @@ func newPlan(o Options, h host, t terminal) (*plan, error) {
 		Type: machine, Accel: accel, Memory: memory, Image: o.Image,
 		GDB: o.GDB, Paused: o.Paused, Extra: o.QEMU,
 	}}
+	if o.Kernel {
+		p.machine.Channel = qemu.NoChannel
+	}
 	if note != "" {
 		p.notes = append(p.notes, note)
 	}

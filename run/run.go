@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kiln/image/channel"
+	"kiln/image/ending"
 	"kiln/run/qemu"
 )
 
@@ -22,6 +24,15 @@ type Stdio struct {
 	Out io.Writer
 	Err io.Writer // for our own lines
 }
+
+// readyTimeout is after which time a guest without a channel that has said
+// nothing, and is not kept from running, is taken to have set up its serial
+// port, which loses what comes before that.
+const readyTimeout = 15 * time.Second
+
+// aliveTimeout is after which time a machine is said to have started if nothing
+// else shows that it has.
+const aliveTimeout = time.Second
 
 // exitGrace is how long a machine may run on after its program's exit.
 const exitGrace = 5 * time.Second
@@ -68,7 +79,7 @@ func Describe(o Options, std Stdio, module string) (commandLine string, config [
 	if config, err = p.module(); err != nil {
 		return "", nil, err
 	}
-	p.machine.Module, p.machine.Control = module, qemu.NoControl
+	p.machine.Module, p.machine.Channel = module, qemu.NoChannel
 	if commandLine, err = p.machine.CommandLine(); err != nil {
 		return "", nil, err
 	}
@@ -88,7 +99,7 @@ type session struct {
 	command string // for messages
 	std     Stdio
 	process *qemu.Process
-	control *control
+	link    *link
 	timeout time.Duration // for the program to end when asked
 
 	proxy   bool          // the program gets the signals that we get
@@ -96,8 +107,9 @@ type session struct {
 	paused  bool          // the processor waits for gdb or the monitor
 	keys    bool          // input is typed: the escape keys count
 	cancel  chan struct{} // closed when they were typed
-	shown   int64         // bytes of console output; guarded by copied
-	copied  chan error    // gets the console copy's end
+	shown   int64         // bytes that came from the serial port; guarded by copied
+	failed  chan error    // gets why output cannot be written
+	copied  chan struct{} // closed when all that the guest wrote was passed on
 	checked chan struct{} // closed once the image was checked
 	watched chan struct{} // closed once no more failures of disks will come
 	damage  error         // what was found; guarded by checked
@@ -126,9 +138,9 @@ func (p *plan) start(o Options, std Stdio) (*session, error) {
 		return nil, &Error{ExitMachine, err.Error(), ""}
 	}
 	s := &session{
-		command: o.command(), std: std, process: process, control: newControl(std.Err), timeout: o.StopTimeout,
+		command: o.command(), std: std, process: process, timeout: o.StopTimeout,
 		keys: p.config.Interactive, proxy: !o.NoSignals, started: o.Started, paused: o.Paused,
-		cancel: make(chan struct{}), copied: make(chan error, 1), checked: make(chan struct{}),
+		cancel: make(chan struct{}), failed: make(chan error, 2), copied: make(chan struct{}), checked: make(chan struct{}),
 		watched: make(chan struct{}),
 	}
 	if s.started == nil {
@@ -150,13 +162,34 @@ func (p *plan) start(o Options, std Stdio) (*session, error) {
 			trace("kiln run: failures of disks go unreported: " + err.Error())
 		}
 	}()
-	go s.control.read(process.Control)
-	go s.control.write(process.Control)
-	go s.copyOutput()
+	s.carry(process.Channel)
 	if p.config.Interactive || p.config.Stdin {
 		go s.copyInput()
 	}
 	return s, nil
+}
+
+// carry passes on what the guest writes: on channel, which is nil on a machine
+// that has none, and on its serial port.
+func (s *session) carry(channel *os.File) {
+	out, err := newOutput(s.std.Out, s.failed, false), newOutput(s.std.Err, s.failed, true)
+	serial := err
+	s.link = newLink(nil, out, err)
+	if channel == nil {
+		serial = out
+	} else {
+		s.link.conn = channel
+	}
+	go s.link.serve()
+	go func() {
+		s.copySerial(serial)
+		<-s.link.ended
+		for _, o := range []*output{out, err} {
+			o.close()
+			<-o.done
+		}
+		close(s.copied)
+	}()
 }
 
 // check has QEMU killed if the image is damaged. QEMU reads the whole image
@@ -197,29 +230,41 @@ const (
 	stopForced       // asked again, or by the keys
 	stopPipe         // nobody reads the output
 	stopLinger       // the program had ended, the machine had not
+	stopBroken       // the guest broke the channel's rules
 )
 
 // serve waits for the machine to end.
 func (s *session) serve(signals <-chan os.Signal, user *userTerminal) (int, error) {
 	why := s.wait(signals, user)
 	status := s.process.Status()
-	<-s.control.ended
+	<-s.link.ended
 	<-s.watched
 	user.restore()
 	<-s.checked
 	if s.damage != nil {
 		return ExitUsage, &Error{ExitUsage, s.damage.Error(), ""}
 	}
-	return outcome(status, s.control.exit, s.shown > 0, why)
+	if why == stopBroken {
+		return ExitCrash, &Error{ExitCrash, fmt.Sprintf("the guest was ended: %v", s.link.broken), ""}
+	}
+	return outcome(status, s.link.exit, isClosed(s.link.ready) || s.shown > 0, why)
 }
 
+// abandonTime is how long output may take to be written once the machine was
+// killed for what the user did, or the guest against the rules.
+const abandonTime = 2 * time.Second
+
 // wait carries out what signals ask until QEMU has ended and its output is
-// shown. It returns why it killed QEMU, if it did.
+// passed on. It returns why it killed QEMU, if it did.
 func (s *session) wait(signals <-chan os.Signal, user *userTerminal) stop {
 	why := stopNone
+	var abandon <-chan time.Time
 	kill := func(reason stop) {
 		if why == stopNone {
 			why = reason
+		}
+		if reason == stopForced || reason == stopPipe || reason == stopBroken {
+			abandon = time.After(abandonTime)
 		}
 		if err := s.process.Kill(); err != nil {
 			fmt.Fprintf(s.std.Err, "%s: ending QEMU: %v\n", s.command, err)
@@ -230,7 +275,7 @@ func (s *session) wait(signals <-chan os.Signal, user *userTerminal) stop {
 		ready = time.After(readyTimeout)
 	}
 	alive := time.After(aliveTimeout)
-	exited, cancel, live := s.control.exited, s.cancel, s.control.ready
+	exited, ended, cancel, live := s.link.exited, s.link.ended, s.cancel, s.link.ready
 	var deadline, linger <-chan time.Time
 	var hurry hurry
 	for {
@@ -239,11 +284,11 @@ func (s *session) wait(signals <-chan os.Signal, user *userTerminal) stop {
 			switch s.meaning(sig, deadline != nil, hurry.see(sig, time.Now()), user.state().present) {
 			case signalResize:
 				t := user.state()
-				s.control.send(request{Winsize: []uint16{t.rows, t.cols}})
+				s.link.send(channel.Request{Winsize: []uint16{t.rows, t.cols}})
 			case signalPass:
-				s.control.send(request{Signal: signalName(sig)})
+				s.link.send(channel.Request{Signal: signalName(sig)})
 			case signalEnd:
-				s.control.send(request{Shutdown: true})
+				s.link.send(channel.Request{Shutdown: true})
 				deadline = time.After(s.timeout)
 			case signalKill:
 				kill(stopForced)
@@ -258,18 +303,24 @@ func (s *session) wait(signals <-chan os.Signal, user *userTerminal) stop {
 			linger = time.After(exitGrace)
 		case <-linger:
 			kill(stopLinger)
+		case <-ended:
+			ended = nil
+			if s.link.broken != nil {
+				kill(stopBroken)
+			}
 		case <-ready:
-			s.control.setReady()
+			s.link.setReady()
 		case <-live:
 			live, alive = nil, nil
 			s.started()
 		case <-alive:
 			live, alive = nil, nil
 			s.started()
-		case err := <-s.copied:
-			if err != nil {
-				kill(stopPipe)
-			}
+		case <-s.failed:
+			kill(stopPipe)
+		case <-abandon:
+			return why
+		case <-s.copied:
 			<-s.process.Done()
 			if live != nil && isClosed(live) { // it ended soon, but it lived
 				s.started()
@@ -288,15 +339,8 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// What metal passes to the debug exit device when it is not the kernel
-// program's exit code, see kernel/metal/fatal.go.
-const (
-	codePanic    = 0x7e
-	codeNoMemory = 0x7d
-)
-
 // outcome tells what an ended machine means. exit is what the guest reported,
-// if it did; shown whether it wrote anything on the console.
+// if it did; shown whether it gave any sign of life.
 func outcome(status qemu.Status, exit *int, shown bool, why stop) (int, error) {
 	fail := func(code int, msg, hint string) (int, error) { return code, &Error{code, msg, hint} }
 	if exit != nil {
@@ -325,10 +369,10 @@ func outcome(status qemu.Status, exit *int, shown bool, why stop) (int, error) {
 		// exit device makes of code 0; but QEMU says why.
 		return fail(ExitMachine, "QEMU failed: "+text, "")
 	}
-	switch code := status.Code >> 1; code {
-	case codePanic:
+	switch code := ending.Code(status.Code); code {
+	case ending.Panic:
 		return fail(ExitCrash, "the kernel crashed: report above", "")
-	case codeNoMemory:
+	case ending.NoMemory:
 		return fail(ExitCrash, "the kernel ran out of memory: report above", "give the machine more memory: -M MB")
 	default:
 		return code, nil

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"kiln/image/channel"
 	"kiln/run/qemu"
 )
 
@@ -56,15 +57,33 @@ func TestOutcome(t *testing.T) {
 }
 
 // fakeQEMU puts a bash script in QEMU's place: its descriptors 0 and 1 are
-// the console, 3 is the control channel, 4 the run configuration.
+// the serial port, 3 is the channel, 4 the run configuration.
 func fakeQEMU(t *testing.T, script string) {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, qemu.Binary), []byte("#!/bin/bash\n"+script), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, qemu.Binary), []byte("#!/bin/bash\n"+fakeGuest+script), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+":/bin:/usr/bin")
 }
+
+// fakeGuest is what a guest does on the channel, in bash: say sends a report,
+// out and err send a stream's data, hear prints the kind and payload of the next
+// frame of the host's.
+const fakeGuest = `
+LC_ALL=C
+frame() { # KIND STREAM PAYLOAD
+	printf "$(printf '\\x%02x\\0\\x%02x\\0\\x%02x\\x%02x\\0\\0' $1 $2 $((${#3} & 255)) $((${#3} >> 8)))" >&3
+	printf %s "$3" >&3
+}
+say() { frame 1 0 "$1"; }
+out() { frame 2 2 "$1"; }
+err() { frame 2 3 "$1"; }
+hear() {
+	set -- $(head -c 8 <&3 | od -An -tu1)
+	echo "$1 $(head -c $(($5 + 256 * $6)) <&3)"
+}
+`
 
 // buffer is a writer that tells when it has been written to.
 type buffer struct {
@@ -92,6 +111,7 @@ type result struct {
 	code    int
 	err     error
 	out     string
+	stderr  string
 	elapsed time.Duration
 }
 
@@ -110,10 +130,7 @@ func runFake(t *testing.T, script string, o Options, in string, during func()) r
 	var stderr bytes.Buffer
 	began := time.Now()
 	code, err := Run(o, Stdio{strings.NewReader(in), out, &stderr})
-	if stderr.Len() > 0 {
-		t.Logf("standard error: %s", &stderr)
-	}
-	return result{code, err, out.String(), time.Since(began)}
+	return result{code, err, out.String(), stderr.String(), time.Since(began)}
 }
 
 // signalSelf sends this process a signal, which Run must have asked for.
@@ -126,9 +143,104 @@ func signalSelf(t *testing.T, sig syscall.Signal) func() {
 }
 
 func TestRunOutput(t *testing.T) {
-	r := runFake(t, `printf 'a\nb\r\n\033'; cat /proc/self/fd/4; echo 'junk' >&3; echo '{"exit":7}' >&3; exit 15`, testOptions(), "unread", nil)
+	r := runFake(t, `
+		out $'a\nb\r\n\033'; err $'c\n'; out "$(cat /proc/self/fd/4)"; say '{"exit":7}'; err d
+		echo 'a report'; exit 15`, testOptions(), "unread", nil)
 	if r.code != 7 || r.err != nil || r.out != "a\nb\r\n\033{}" {
 		t.Errorf("Run = %+v, want status 7 and the output unchanged", r)
+	}
+	if r.stderr != "c\nda report\n" && r.stderr != "c\na report\nd" { // the serial port is another way
+		t.Errorf("standard error %q", r.stderr)
+	}
+}
+
+// TestRunKernel: a kernel program of the user's own has the serial port.
+func TestRunKernel(t *testing.T) {
+	o := testOptions()
+	o.Kernel, o.Interactive = true, true
+	r := runFake(t, `echo up; read line; echo "got $line"; exit 15`, o, "text\n", nil)
+	if r.code != 7 || r.err != nil || r.out != "up\ngot text\n" {
+		t.Errorf("Run = %+v, want status 7 and what the serial port got", r)
+	}
+}
+
+// TestRunOrder: lines of the two streams come out in the order in which they
+// were written.
+func TestRunOrder(t *testing.T) {
+	fakeQEMU(t, `for i in 1 2 3 4 5 6 7 8 9; do out "o$i "; err "e$i "; done; say '{"notice":"n"}'; out end; say '{"exit":0}'; exit 1`)
+	o := testOptions()
+	o.Accel = AccelQEMU
+	both := &buffer{first: make(chan struct{})}
+	if code, err := Run(o, Stdio{strings.NewReader(""), both, both}); code != 0 || err != nil {
+		t.Fatalf("Run = %d, %v", code, err)
+	}
+	want := ""
+	for i := range 9 {
+		want += fmt.Sprintf("o%d e%d ", i+1, i+1)
+	}
+	if want += "kiln: n\nend"; both.String() != want {
+		t.Errorf("both streams:\n%q, want\n%q", both.String(), want)
+	}
+}
+
+// stuck is a writer that takes nothing until it is told to.
+type stuck struct {
+	buffer
+	go_ chan struct{}
+}
+
+func (s *stuck) Write(p []byte) (int, error) {
+	<-s.go_
+	return s.buffer.Write(p)
+}
+
+// TestRunSlowReader: a reader of one stream who is slow holds up neither the
+// other nor requests, and loses nothing.
+func TestRunSlowReader(t *testing.T) {
+	fakeQEMU(t, `
+		for i in 1 2 3 4 5 6 7 8; do out "$(printf %030000d 0)"; done
+		err after; out last
+		hear >/dev/null; hear >/dev/null # credit, and a signal
+		say '{"exit":0}'; exit 1`)
+	o := testOptions()
+	o.Accel = AccelQEMU
+	out := &stuck{buffer{first: make(chan struct{})}, make(chan struct{})}
+	stderr := &buffer{first: make(chan struct{})}
+	go func() {
+		<-stderr.first // which comes though nobody has read the other
+		close(out.go_)
+		time.Sleep(100 * time.Millisecond)
+		signalSelf(t, syscall.SIGHUP)()
+	}()
+	if code, err := Run(o, Stdio{strings.NewReader(""), out, stderr}); code != 0 || err != nil {
+		t.Fatalf("Run = %d, %v", code, err)
+	}
+	if n := len(out.String()); n != 8*30000+4 || stderr.String() != "after" {
+		t.Errorf("%d bytes and %q, want %d", n, stderr.String(), 8*30000+4)
+	}
+}
+
+// TestRunHostile: a guest that breaks the channel's rules is ended.
+func TestRunHostile(t *testing.T) {
+	for name, script := range map[string]string{
+		"garbage":          `printf 'HTTP/1.1 200 OK\r\n\r\n' >&3; exec sleep 60`,
+		"no such stream":   `frame 2 9 x; exec sleep 60`,
+		"input":            `frame 2 1 x; exec sleep 60`,
+		"too much":         `big=$(printf %030000d 0); while :; do out $big; done`,
+		"exit status":      `say '{"exit":1000}'; exec sleep 60`,
+		"behind the end":   `frame 3 2 ''; out x; exec sleep 60`,
+		"credit for input": `printf '\4\0\1\0\4\0\0\0\1\0\0\0' >&3; exec sleep 60`,
+	} {
+		fakeQEMU(t, script)
+		o := testOptions()
+		o.Accel = AccelQEMU
+		out := &stuck{buffer{first: make(chan struct{})}, make(chan struct{})}
+		began := time.Now()
+		code, err := Run(o, Stdio{strings.NewReader(""), out, io.Discard})
+		if code != ExitCrash || err == nil || !strings.Contains(err.Error(), "broke the rules") || time.Since(began) > 30*time.Second {
+			t.Errorf("%s: Run = %d, %v, want status %d soon", name, code, err, ExitCrash)
+		}
+		close(out.go_)
 	}
 }
 
@@ -146,7 +258,7 @@ func TestRunChecked(t *testing.T) {
 	}
 	o := testOptions()
 	o.Check = func() error { return nil }
-	if r := runFake(t, `echo '{"exit":7}' >&3`, o, "", nil); r.code != 7 || r.err != nil {
+	if r := runFake(t, `say '{"exit":7}'`, o, "", nil); r.code != 7 || r.err != nil {
 		t.Errorf("Run of a sound image = %+v, want status 7", r)
 	}
 }
@@ -158,8 +270,8 @@ func TestRunStarted(t *testing.T) {
 		name, script string
 		want         int
 	}{
-		{"short", `echo hi; echo '{"exit":0}' >&3; exit 1`, 1},
-		{"silent", `sleep 1.3; echo '{"exit":0}' >&3; exit 1`, 1},
+		{"short", `say '{"ready":true}'; say '{"exit":0}'; exit 1`, 1},
+		{"silent", `sleep 1.3; say '{"exit":0}'; exit 1`, 1},
 		{"refused", `echo "no such option" >&2; exit 1`, 0},
 	} {
 		n := 0
@@ -175,14 +287,8 @@ func TestRunStarted(t *testing.T) {
 func TestRunInput(t *testing.T) {
 	o := testOptions()
 	o.Interactive = true
-	// The input comes only after the guest has said that it is ready, however
-	// long a busy host takes to bring it so far.
-	r := runFake(t, `
-		if read -t 1.5 early; then echo "early $early"; fi
-		echo '{"ready":true}' >&3
-		read -t 9 a; read -t 9 b; read -t 9 eof <&3; echo "$a/$b/$eof"
-		echo '{"exit":0}' >&3; exit 1`, o, "one\ntwo\n", nil)
-	if want := "one/two/{\"eof\":true,\"sent\":8}\n"; r.code != 0 || r.err != nil || r.out != want {
+	r := runFake(t, `out "$(hear)/"; out "$(hear)/"; say '{"exit":0}'; exit 1`, o, "one\ntwo\n", nil)
+	if want := "2 one\ntwo/3 /"; r.code != 0 || r.err != nil || r.out != want {
 		t.Errorf("Run = %+v, want output %q", r, want)
 	}
 }
@@ -197,8 +303,8 @@ func TestRunSignals(t *testing.T) {
 	} {
 		o := testOptions()
 		o.StopTimeout = time.Minute
-		r := runFake(t, `echo up; echo '{"ready":true}' >&3; read order <&3; echo "$order"; echo '{"exit":143}' >&3; exit 255`, o, "", signalSelf(t, sig))
-		if want := "up\n" + want + "\n"; r.code != 143 || r.err != nil || r.out != want {
+		r := runFake(t, `out $'up\n'; out "$(hear)"; say '{"exit":143}'; exit 255`, o, "", signalSelf(t, sig))
+		if want := "up\n1 " + want; r.code != 143 || r.err != nil || r.out != want {
 			t.Errorf("%v: Run = %+v, want status 143 and output %q", sig, r, want)
 		}
 	}
@@ -209,11 +315,11 @@ func TestRunNoSignals(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
 		o := testOptions()
 		o.StopTimeout, o.NoSignals = time.Minute, true
-		r := runFake(t, `echo up; read order <&3; echo "$order"; echo '{"exit":143}' >&3; exit 255`, o, "", func() {
+		r := runFake(t, `out $'up\n'; out "$(hear)"; say '{"exit":143}'; exit 255`, o, "", func() {
 			signalSelf(t, syscall.SIGUSR1)()
 			signalSelf(t, sig)()
 		})
-		if want := "up\n{\"shutdown\":true}\n"; r.code != 143 || r.err != nil || r.out != want {
+		if want := "up\n1 {\"shutdown\":true}"; r.code != 143 || r.err != nil || r.out != want {
 			t.Errorf("%v: Run = %+v, want status 143 and output %q", sig, r, want)
 		}
 	}
@@ -222,7 +328,7 @@ func TestRunNoSignals(t *testing.T) {
 func TestRunStopTimeout(t *testing.T) {
 	o := testOptions()
 	o.StopTimeout = 100 * time.Millisecond
-	r := runFake(t, `echo up; exec sleep 60`, o, "", signalSelf(t, syscall.SIGTERM))
+	r := runFake(t, `out up; exec sleep 60`, o, "", signalSelf(t, syscall.SIGTERM))
 	if r.code != ExitKilled || r.err == nil || r.elapsed > 30*time.Second {
 		t.Errorf("Run = %+v, want status %d soon", r, ExitKilled)
 	}
@@ -235,7 +341,7 @@ func TestRunImpatient(t *testing.T) {
 	} {
 		o := testOptions()
 		o.StopTimeout = time.Minute
-		r := runFake(t, `echo up; exec sleep 60`, o, "", func() {
+		r := runFake(t, `out up; exec sleep 60`, o, "", func() {
 			for _, sig := range signals {
 				signalSelf(t, sig)()
 				time.Sleep(50 * time.Millisecond) // two at once may be delivered as one
@@ -265,7 +371,7 @@ func TestHurry(t *testing.T) {
 
 // TestRunUnread is a run whose output nobody reads any more.
 func TestRunUnread(t *testing.T) {
-	fakeQEMU(t, `while :; do echo more; done`)
+	fakeQEMU(t, `while :; do out more; done`)
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -290,7 +396,7 @@ func TestRunMissingQEMU(t *testing.T) {
 }
 
 func TestRunTrace(t *testing.T) {
-	fakeQEMU(t, `echo '{"exit":0}' >&3; exit 1`)
+	fakeQEMU(t, `say '{"exit":0}'; exit 1`)
 	o := testOptions()
 	o.Accel, o.Trace = AccelQEMU, true
 	var stderr bytes.Buffer
@@ -326,38 +432,37 @@ func TestEscape(t *testing.T) {
 	}
 }
 
-// TestControlReports feeds the channel what a guest may write, good and bad.
-func TestControlReports(t *testing.T) {
-	for _, tt := range []struct {
-		in   string
-		want string
-	}{
-		{"", "<nil>"},
-		{`{"exit":3}` + "\n", "3"},
-		{`{"ready":true}` + "\n" + `{"exit":0}` + "\n" + `{"exit":5}` + "\n", "0"},
-		{"\x00\xff\n[]\n" + `{"exit":"x"}` + "\n" + `{"exit":4}`, "4"},
-		{`{"exit`, "<nil>"},
-		{strings.Repeat("x", 2*maxReport), "<nil>"},
-	} {
-		c := newControl(io.Discard)
-		c.read(strings.NewReader(tt.in))
-		got := "<nil>"
-		if c.exit != nil {
-			got = fmt.Sprint(*c.exit)
-		}
-		if got != tt.want {
-			t.Errorf("exit after %.40q = %s, want %s", tt.in, got, tt.want)
-		}
+// TestNotices checks that what the guest's kernel says comes out as lines of
+// ours, with nothing in them that a terminal would act on, and not without end.
+func TestNotices(t *testing.T) {
+	r := runFake(t, `say '{"notice":"out of memory"}'; say '{"notice":"a\u001b[2Jb\nc"}'; say '{"exit":4}'; exit 9`, testOptions(), "", nil)
+	if want := "kiln: out of memory\nkiln: a\ufffd[2Jb\ufffdc\n"; r.code != 4 || r.stderr != want {
+		t.Errorf("Run = %+v, want the notices %q", r, want)
 	}
 }
 
-// TestControlNotices checks that what the guest's kernel says comes out as
-// lines of ours, with nothing in them that a terminal would act on.
-func TestControlNotices(t *testing.T) {
-	var out strings.Builder
-	c := newControl(&out)
-	c.read(strings.NewReader(`{"notice":"out of memory"}` + "\n" + `{"notice":"a\u001b[2Jb\nc"}` + "\n"))
-	if got, want := out.String(), "kiln: out of memory\nkiln: a\ufffd[2Jb\ufffdc\n"; got != want {
-		t.Errorf("notices printed %q, want %q", got, want)
-	}
+// FuzzLink: whatever the guest sends, the host keeps no more of it than the
+// windows and some notices.
+func FuzzLink(f *testing.F) {
+	f.Add(channel.AppendFrame(channel.AppendCredit(nil, channel.Stdin, 1), channel.KindData, channel.Stdout, []byte("x")))
+	f.Add(channel.AppendFrame(nil, channel.KindMessage, 0, []byte(`{"exit":3}`)))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		failed := make(chan error, 2)
+		out, err := newOutput(io.Discard, failed, false), newOutput(io.Discard, failed, true)
+		l := newLink(&conversation{bytes.NewReader(in)}, out, err)
+		l.serve()
+		for _, o := range []*output{out, err} {
+			o.close()
+			<-o.done
+		}
+		if l.exit != nil && (*l.exit < 0 || *l.exit > 255) {
+			t.Errorf("exit status %d", *l.exit)
+		}
+	})
 }
+
+// conversation is a connection that takes all that is written.
+type conversation struct{ io.Reader }
+
+func (conversation) Write(b []byte) (int, error) { return len(b), nil }
+func (conversation) Close() error                { return nil }

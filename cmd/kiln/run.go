@@ -163,7 +163,7 @@ func (a *app) openImage(o run.Options, config, dir string) (_ run.Options, done 
 		return o, nil, err
 	}
 	o.Check = func() error { return image.Check(o.Image) }
-	o.Manifest, o.ImageEnd = img.Manifest, img.Header.Image.End()
+	o.Manifest, o.ImageEnd, o.Kernel = img.Manifest, img.Header.Image.End(), img.Header.RootFS.Size == 0
 	if config != "" {
 		notes, err := o.ReadRumprunConfig(config)
 		if err != nil {

@@ -24,8 +24,19 @@ func grace(r image.RunConfig) time.Duration {
 	return time.Duration(timeout) * time.Millisecond * 4 / 5
 }
 
-// Load reads both from the machine and merges them.
-func Load() (sentry.Config, error) {
+// Load reads both from the machine, merges them, and adds them to c.
+func Load(c *sentry.Config) error {
+	loaded, err := load()
+	if err != nil {
+		return err
+	}
+	loaded.Devices, loaded.Broken, loaded.Link = c.Devices, c.Broken, c.Link
+	*c = loaded
+	return nil
+}
+
+// load reads both and merges them.
+func load() (sentry.Config, error) {
 	var m image.Manifest
 	var r image.RunConfig
 	b, err := machine.Manifest()

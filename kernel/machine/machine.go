@@ -98,16 +98,6 @@ func PowerOff(code int) {
 	os.Exit(code) // on a host without metal
 }
 
-// Control opens the control serial port, which carries JSON lines between the
-// guest and `kiln run`. It returns nil if the machine has none.
-func Control() (*os.File, error) {
-	f, err := os.OpenFile(abi.PathControl, os.O_RDWR|syscall.O_NONBLOCK, 0)
-	if os.IsNotExist(err) {
-		return nil, nil
-	}
-	return f, err
-}
-
 // hostcall makes a private hostcall that does not block. Arguments converted
 // from pointers must not point into the stack, which may move before metal
 // writes there: the directive makes the compiler put their targets on the heap.

@@ -2,16 +2,9 @@ package main
 
 import (
 	"kiln/image/bootinfo"
+	"kiln/image/ending"
 	"kiln/kernel/metal/cpu"
 	"kiln/kernel/metal/symbol"
-)
-
-// Exit codes that the debug exit device passes to QEMU, which exits with
-// 2*code+1.
-const (
-	portDebugExit = 0x501
-	codePanic     = 0x7e
-	codeNoMemory  = 0x7d
 )
 
 // acpiControl is the PM1a control register (ACPI 6.5 §4.8.3.2) where SeaBIOS
@@ -28,8 +21,7 @@ const (
 // stands still.
 func exitMachine(code uint8) {
 	console.flush()
-	control.flush()
-	cpu.Out8(portDebugExit, code)
+	cpu.Out8(ending.Port, code)
 	if standalone {
 		cpu.Out16(acpiControl, acpiOff)
 		cpu.Halt()
@@ -95,7 +87,7 @@ func fatalBoot2(msg, detail string) {
 	print(msg)
 	print(detail)
 	print("\n")
-	exitMachine(codePanic)
+	exitMachine(ending.Panic)
 }
 
 // fatalMemory ends the machine when not even the kernel can get a page frame.
@@ -111,7 +103,7 @@ func fatalMemory() {
 		regs = c.faulting
 	}
 	report("out of memory", regs, nil)
-	exitMachine(codeNoMemory)
+	exitMachine(ending.NoMemory)
 }
 
 // fatalTrap is for exceptions that leave nothing to resume.
@@ -125,7 +117,7 @@ func fatalTrap(regs *registers, vector uint64) {
 
 func fatalException(what string, regs *registers, e exception) {
 	report(what, regs, &e)
-	exitMachine(codePanic)
+	exitMachine(ending.Panic)
 }
 
 var reporting bool
@@ -135,7 +127,7 @@ var reporting bool
 func report(what string, regs *registers, e *exception) {
 	if reporting {
 		print("kiln: another failure while reporting the first\n")
-		exitMachine(codePanic)
+		exitMachine(ending.Panic)
 	}
 	reporting = true
 	print("\nkiln: kernel panic: ")

@@ -87,12 +87,11 @@ func initFiles() {
 	for fd := range 3 {
 		files[fd] = file{kind: fileSerial, serial: &console, flags: oRdwr}
 	}
-	serialVectors[0], serialVectors[1] = vectorFirstDevice, vectorFirstDevice+1
-	console.listen(&files[0], serialVectors[0])
+	console.listen(&files[0], serialVector)
 }
 
-// serialVectors are the vectors of the console and the control port.
-var serialVectors [2]uint32
+// serialVector is the serial port's vector.
+const serialVector = vectorFirstDevice
 
 func allocTable(size uintptr) uintptr {
 	va := allocPages(order((size + frame.Size - 1) / frame.Size))
@@ -165,12 +164,6 @@ func openPath(f *file, path uintptr) bool {
 		}
 		formatHex(&rsdpText, rsdp)
 		f.data, f.size = uintptr(unsafe.Pointer(&rsdpText)), unsafe.Sizeof(rsdpText)
-	case pathIs(path, abi.PathControl):
-		if !control.present {
-			return false
-		}
-		f.kind, f.serial = fileSerial, &control
-		control.listen(f, serialVectors[1])
 	default:
 		return false
 	}

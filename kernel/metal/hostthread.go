@@ -2,6 +2,8 @@ package main
 
 import (
 	"unsafe"
+
+	"kiln/image/ending"
 )
 
 // Clone flags, include/uapi/linux/sched.h.
@@ -176,41 +178,15 @@ func hostExit(code int) {
 	if code == crashStatus {
 		reportLast(thisCPU().cur)
 		printMemory()
-		exitMachine(codePanic)
+		exitMachine(ending.Panic)
 	}
 	powerOff(code)
 }
 
-// powerOff ends the virtual machine with an exit status. All of it goes to
-// `kiln run` through the control port; QEMU's own status has room for 7 bits.
-func powerOff(code int) {
-	control.write(exitLineStart)
-	var digits [4]byte
-	i := len(digits)
-	for v := code & 0xff; ; v /= 10 {
-		i--
-		digits[i] = byte('0' + v%10)
-		if v < 10 {
-			break
-		}
-	}
-	control.write(digits[i:])
-	control.write(exitLineEnd)
-	code &= 0xff
-	if code > maxExitCode {
-		code = maxExitCode
-	}
-	exitMachine(uint8(code))
-}
-
-// The control channel's last line, see docs/image.md.
-var (
-	exitLineStart = []byte(`{"exit":`)
-	exitLineEnd   = []byte("}\n")
-)
-
-// maxExitCode stands for every exit status above it, too.
-const maxExitCode = 0x7c
+// powerOff ends the virtual machine with an exit status, of which the debug
+// exit device has room for the small ones: the kernel program has told the host
+// the others.
+func powerOff(code int) { exitMachine(uint8(min(code&0xff, ending.Large))) }
 
 // The vDSO: a page with an ELF image that offers __vdso_clock_gettime, where
 // the Go runtime looks for it (runtime/vdso_linux.go).

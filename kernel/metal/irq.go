@@ -1,15 +1,10 @@
 package main
 
-// deviceInterrupt notes that a device raised vector, and wakes who waits.
-// Serial ports are served at once, as they have little room.
+// deviceInterrupt notes that a device raised vector, and wakes who waits. The
+// serial port is served at once, as it has little room.
 func deviceInterrupt(vector uint64) {
-	switch uint32(vector) {
-	case serialVectors[0]:
+	if uint32(vector) == serialVector {
 		console.drain()
-		return
-	case serialVectors[1]:
-		control.drain()
-		noteInterrupt(false)
 		return
 	}
 	f := irqs[vector]
@@ -33,7 +28,7 @@ func noteInterrupt(woke bool) {
 
 // openIRQ returns a descriptor for an interrupt with a vector of its own.
 func openIRQ() int64 {
-	for v := uint32(vectorFirstDevice + 2); v <= vectorLastDevice; v++ {
+	for v := uint32(vectorFirstDevice + 1); v <= vectorLastDevice; v++ {
 		if irqs[v] != nil {
 			continue
 		}

@@ -2,11 +2,10 @@ package main
 
 import "kiln/kernel/metal/cpu"
 
-// Serial ports, National Semiconductor PC16550D. COM1 is the console, COM2 the
-// control channel to `kiln run`.
+// The serial port COM1, National Semiconductor PC16550D: the console of a
+// machine without a channel to the host, and what a crash is reported on.
 const (
 	com1 = 0x3f8
-	com2 = 0x2f8
 
 	uartData      = 0
 	uartIER       = 1 // interrupt enable
@@ -34,18 +33,11 @@ type serial struct {
 	file    *file
 }
 
-var (
-	console = serial{port: com1, gsi: 4}
-	control = serial{port: com2, gsi: 3}
-)
+var console = serial{port: com1, gsi: 4}
 
-// initSerial makes the ports ready for output.
+// initSerial makes the port ready for output.
 func initSerial() {
-	initPort(&console)
-	initPort(&control)
-}
-
-func initPort(s *serial) {
+	s := &console
 	cpu.Out8(s.port+uartScratch, 0x5a)
 	s.present = cpu.In8(s.port+uartScratch) == 0x5a
 	if !s.present {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"unsafe"
+
+	"kiln/image/ending"
 )
 
 // Signals, as the Go runtime uses them: handlers with SA_SIGINFO on an
@@ -188,7 +190,7 @@ func sendSignal(t *thread, sig, tid int) int64 {
 			report("the kernel program killed itself with a signal", &t.regs, nil)
 			reportLast(t)
 		}
-		exitMachine(codePanic)
+		exitMachine(ending.Panic)
 	}
 	t.signals.pending |= 1 << (sig - 1)
 	if t.signals.pending&^t.signals.mask == 0 {

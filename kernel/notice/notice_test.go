@@ -1,27 +1,28 @@
 package notice
 
 import (
-	"bytes"
+	"errors"
 	"testing"
 )
 
-func TestPrintf(t *testing.T) {
-	var b bytes.Buffer
-	To(&b)
-	defer To(nil)
-	Printf("killed %q after %d ms", "a\nb", 7)
-	if got, want := b.String(), "{\"notice\":\"killed \\\"a\\\\nb\\\" after 7 ms\"}\n"; got != want {
-		t.Errorf("Printf wrote %q, want %q", got, want)
-	}
+// reports keeps what is reported, unless it is out of order.
+type reports struct {
+	got []string
+	err error
 }
 
-func TestReady(t *testing.T) {
-	Ready() // to nobody
-	var b bytes.Buffer
-	To(&b)
-	defer To(nil)
-	Ready()
-	if got, want := b.String(), "{\"ready\":true}\n"; got != want {
-		t.Errorf("Ready wrote %q, want %q", got, want)
+func (r *reports) Report(b []byte) error {
+	r.got = append(r.got, string(b))
+	return r.err
+}
+
+func TestPrintf(t *testing.T) {
+	for _, r := range []*reports{{}, {err: errors.New("the host is gone")}} { // the second goes to standard error as well
+		To(r)
+		defer To(nil)
+		Printf("killed %q after %d ms", "a\nb", 7)
+		if want := `{"notice":"killed \"a\\nb\" after 7 ms"}`; len(r.got) != 1 || r.got[0] != want {
+			t.Errorf("Printf reported %q, want %q", r.got, want)
+		}
 	}
 }

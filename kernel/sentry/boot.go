@@ -20,7 +20,6 @@ import (
 	"kiln/kernel/sentry/linux"
 	"kiln/kernel/sentry/memory"
 	"kiln/kernel/sentry/platform"
-	"kiln/kernel/virtio"
 )
 
 // Sentry is the running Sentry with its image.
@@ -40,6 +39,7 @@ type Sentry struct {
 	started     bool                // tasks run
 	idle        *kernel.ThreadGroup // process 1 if it is none of the programs: it never runs
 	console     console
+	outputs     *outputs  // nil before the console, and without the channel
 	running     processes // the programs, while they run
 }
 
@@ -73,7 +73,7 @@ func Boot(c Config) (*Sentry, error) {
 		NoMemory: s.memory.NoMemory,
 	})
 	s.platform.SetReserve(int(state.LowWater))
-	devices, broken := virtio.Discover()
+	devices, broken := c.Devices, c.Broken
 	if err := useEntropyDevice(devices); err != nil {
 		return nil, err
 	}

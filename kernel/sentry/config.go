@@ -15,6 +15,8 @@ import (
 
 	"kiln/image"
 	"kiln/kernel/sentry/network"
+	"kiln/kernel/uplink"
+	"kiln/kernel/virtio"
 )
 
 // Config is what to run, and how.
@@ -32,6 +34,15 @@ type Config struct {
 
 	// RootFS is the root file system's image (EROFS). Boot takes it over.
 	RootFS *os.File
+
+	// Devices are the machine's virtio devices, and Broken says what is wrong
+	// with others.
+	Devices []virtio.Found
+	Broken  error
+
+	// Link is the channel to the host; nil: there is none, and the serial
+	// port is the console.
+	Link *uplink.Link
 
 	// Interfaces are the network interfaces, in the order of the machine's
 	// network devices.

@@ -13,7 +13,7 @@ import (
 )
 
 // copySize is how many bytes the console's goroutines move at once.
-const copySize = 4096
+const copySize = 16384
 
 // bytesIO makes b what the Sentry's Read and Write take in place of a
 // program's memory.

@@ -3,7 +3,6 @@ package sentry
 import (
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,12 +15,11 @@ import (
 )
 
 // Run starts the program and waits for it to end, or runs several one after
-// the other. Requests of the host come in, and nothing is written, through
-// control, which may be nil.
-func (s *Sentry) Run(control io.Reader) (Exit, error) {
+// the other.
+func (s *Sentry) Run() (Exit, error) {
 	defer s.unmount()
 	if len(s.config.Programs) > 1 {
-		return s.runSequence(control)
+		return s.runSequence()
 	}
 	if len(s.config.Programs) == 0 {
 		return Exit{}, errors.New("the image names no program")
@@ -38,8 +36,8 @@ func (s *Sentry) Run(control io.Reader) (Exit, error) {
 	}
 	s.console.start()
 	s.running.add(init)
-	if control != nil {
-		go s.serveControl(control)
+	if s.config.Link != nil {
+		go s.serveRequests(s.config.Link.Requests())
 	}
 	init.WaitExited()
 	s.console.drain()

@@ -74,58 +74,14 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-func TestParseRequest(t *testing.T) {
-	for _, tt := range []struct {
-		line string
-		want request
-		ok   bool
-	}{
-		{`{"shutdown":true}`, request{Shutdown: true}, true},
-		{`{"winsize":[24,80]}`, request{Winsize: []uint16{24, 80}}, true},
-		{`{"signal":"INT"}`, request{Signal: "INT"}, true},
-		{`{"signal":"SIGHUP"}`, request{Signal: "SIGHUP"}, true},
-		{`{"eof":true}`, request{EOF: true}, true},
-		{`{"eof":true,"sent":12}`, request{EOF: true, Sent: 12}, true},
-		{`{}`, request{}, false},
-		{`{"shutdown":true,"eof":true}`, request{}, false},
-		{`{"winsize":[24]}`, request{}, false},
-		{`{"winsize":[24,70000]}`, request{}, false},
-		{`{"signal":"NOSUCH"}`, request{}, false},
-		{`{"signal":"10"}`, request{Signal: "10"}, true},
-		{`{"signal":"64"}`, request{Signal: "64"}, true},
-		{`{"signal":"65"}`, request{}, false},
-		{`{"signal":"-1"}`, request{}, false},
-		{`shutdown`, request{}, false},
+func TestSignalNumber(t *testing.T) {
+	for name, want := range map[string]linux.Signal{
+		"INT": linux.SIGINT, "SIGHUP": linux.SIGHUP, "10": linux.SIGUSR1, "64": 64, "65": 0, "-1": 0, "0": 0, "NOSUCH": 0, "": 0,
 	} {
-		got, err := parseRequest([]byte(tt.line))
-		if (err == nil) != tt.ok || !reflect.DeepEqual(got, tt.want) {
-			t.Errorf("parseRequest(%s) = %+v, %v, want %+v, success %v", tt.line, got, err, tt.want, tt.ok)
+		if got := signalNumber(name); got != want {
+			t.Errorf("signalNumber(%q) = %d, want %d", name, got, want)
 		}
 	}
-}
-
-// TestInputCount lets the end of input overtake the input.
-func TestInputCount(t *testing.T) {
-	var late, early, none inputCount
-	if late.add(3) || late.end(5) || late.add(1) || !late.add(1) {
-		t.Error("the end came before the last bytes: it counts wrongly")
-	}
-	if early.add(3) || early.add(2) || !early.end(5) {
-		t.Error("the end came after the last bytes: it counts wrongly")
-	}
-	if !none.end(0) {
-		t.Error("no input is not all of it")
-	}
-}
-
-func FuzzParseRequest(f *testing.F) {
-	f.Add([]byte(`{"winsize":[24,80]}`))
-	f.Fuzz(func(t *testing.T, line []byte) {
-		r, err := parseRequest(line)
-		if err == nil && r.Winsize != nil && len(r.Winsize) != 2 {
-			t.Errorf("parseRequest(%q) let through a window size of %d numbers", line, len(r.Winsize))
-		}
-	})
 }
 
 // TestInitCredentials: who is not root has no capabilities, and root fewer with

@@ -2,7 +2,6 @@ package sentry
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 
@@ -61,7 +60,7 @@ func (p *processes) list() []*kernel.ThreadGroup {
 //
 // The programs are no children of each other, so process 1 is none of them: it
 // is one that never runs, and adopts what they leave behind.
-func (s *Sentry) runSequence(control io.Reader) (Exit, error) {
+func (s *Sentry) runSequence() (Exit, error) {
 	if err := s.awaitNetwork(); err != nil {
 		return Exit{}, err
 	}
@@ -72,8 +71,8 @@ func (s *Sentry) runSequence(control io.Reader) (Exit, error) {
 		return Exit{}, err
 	}
 	s.console.start()
-	if control != nil {
-		go s.serveControl(control)
+	if s.config.Link != nil {
+		go s.serveRequests(s.config.Link.Requests())
 	}
 	q := &sequence{sentry: s}
 	for _, p := range s.config.Programs {

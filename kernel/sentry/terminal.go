@@ -2,7 +2,6 @@ package sentry
 
 import (
 	"fmt"
-	"os"
 
 	"gvisor.dev/gvisor/pkg/abi/linux"
 	"gvisor.dev/gvisor/pkg/context"
@@ -84,7 +83,10 @@ func (t *terminal) files(tg *kernel.ThreadGroup, foreground bool) (files [3]*vfs
 
 func (t *terminal) start() {
 	go t.pumpOutput()
-	go copyIn(t.ctx, t.master, t.ended, os.Stdin)
+	go func() {
+		copyIn(t.ctx, t.master, t.ended, t.sentry.input())
+		t.endInput()
+	}()
 }
 
 // pumpOutput copies what the program writes to the console until the program
@@ -92,12 +94,13 @@ func (t *terminal) start() {
 func (t *terminal) pumpOutput() {
 	defer close(t.drained)
 	b := make([]byte, copySize)
+	out := t.sentry.output()
 	for {
 		n, err := readFile(t.ctx, t.master, t.ended, b)
 		if err != nil {
 			return // io.EOF: the master does not fail otherwise
 		}
-		if _, err := os.Stdout.Write(b[:n]); err != nil {
+		if _, err := out.Write(b[:n]); err != nil {
 			notice.Printf("console output: %v", err)
 			return
 		}
@@ -117,7 +120,12 @@ func (t *terminal) resize(rows, cols uint16) {
 }
 
 // endInput types Ctrl-D: on a terminal the end of input is a character.
-func (t *terminal) endInput(int64) {
+func (t *terminal) endInput() {
+	select {
+	case <-t.ended:
+		return // nobody reads it
+	default:
+	}
 	if err := writeFile(t.ctx, t.master, t.ended, []byte{endOfTransmission}); err != nil {
 		notice.Printf("end of input: %v", err)
 	}

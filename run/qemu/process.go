@@ -17,7 +17,7 @@ import (
 type Process struct {
 	Console io.Reader // what the guest writes to COM1
 	Input   io.Writer // what it reads from there
-	Control *os.File  // the other end of COM2
+	Channel *os.File  // our end of the channel; nil for NoChannel
 
 	monitor *os.File // or nil: see DiskErrors
 	cmd     *exec.Cmd
@@ -36,11 +36,12 @@ type Status struct {
 // ErrMissing says that QEMU is not installed.
 var ErrMissing = errors.New(Binary + ": not found in PATH")
 
-// Start runs m. module, if not nil, becomes its boot module, and Start closes
-// it, as it sets m.Control and m.Module. trace gets the command line.
+// Start runs m, with a channel unless m.Channel is NoChannel; else it sets the
+// descriptor. module, if not nil, becomes its boot module, and Start closes it,
+// as it sets m.Module. trace gets the command line.
 //
 // QEMU does not outlive this process, whatever ends it.
-func Start(m Machine, module *os.File, trace func(line string)) (*Process, error) {
+func Start(m Machine, module *os.File, trace func(line string)) (_ *Process, err error) {
 	path, err := exec.LookPath(Binary)
 	if err != nil {
 		return nil, ErrMissing
@@ -48,24 +49,31 @@ func Start(m Machine, module *os.File, trace func(line string)) (*Process, error
 	if module != nil {
 		defer module.Close()
 	}
-	ours, theirs, err := socketPair("control")
-	if err != nil {
-		return nil, err
-	}
-	defer theirs.Close()
-	monitor, theirMonitor, err := connectMonitor(m)
-	if err != nil {
-		return nil, errors.Join(err, ours.Close())
-	}
-	p := &Process{Control: ours, monitor: monitor, cmd: exec.Command(path), done: make(chan struct{})}
+	p := &Process{cmd: exec.Command(path), done: make(chan struct{})}
 	give := func(f *os.File) (fd int) {
 		p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, f)
 		return 2 + len(p.cmd.ExtraFiles) // behind the standard ones
 	}
-	m.Control = give(theirs)
+	defer func() {
+		if err != nil {
+			p.closeChannels()
+		}
+	}()
+	if m.Channel != NoChannel {
+		ours, theirs, err := socketPair("channel")
+		if err != nil {
+			return nil, err
+		}
+		defer theirs.Close()
+		p.Channel, m.Channel = ours, give(theirs)
+	}
+	monitor, theirMonitor, err := connectMonitor(m)
+	if err != nil {
+		return nil, err
+	}
 	if theirMonitor != nil {
 		defer theirMonitor.Close()
-		m.Monitor = give(theirMonitor)
+		p.monitor, m.Monitor = monitor, give(theirMonitor)
 	}
 	if module != nil {
 		m.Module = fmt.Sprintf("/proc/self/fd/%d", give(module))
@@ -80,13 +88,18 @@ func Start(m Machine, module *os.File, trace func(line string)) (*Process, error
 		err = p.start()
 	}
 	if err != nil {
-		ours.Close()
-		if monitor != nil {
-			monitor.Close()
-		}
 		return nil, err
 	}
 	return p, nil
+}
+
+// closeChannels closes our ends of what QEMU was to be connected to.
+func (p *Process) closeChannels() {
+	for _, f := range []*os.File{p.Channel, p.monitor} {
+		if f != nil {
+			f.Close()
+		}
+	}
 }
 
 // start starts the process with pipes for the console, and waits for it from
@@ -171,7 +184,7 @@ func socketPair(name string) (ours, theirs *os.File, err error) {
 	defer syscall.ForkLock.RUnlock()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s channel: %w", name, os.NewSyscallError("socketpair", err))
+		return nil, nil, fmt.Errorf("%s: %w", name, os.NewSyscallError("socketpair", err))
 	}
 	// Non-blocking: a read must end when another goroutine closes the file.
 	if err := syscall.SetNonblock(fds[0], true); err != nil {

@@ -36,7 +36,7 @@ func start(t *testing.T, module *os.File) *Process {
 	return p
 }
 
-// TestStart checks that console, control channel, module, standard error and
+// TestStart checks that console, channel, module, standard error and
 // exit status get where they should.
 func TestStart(t *testing.T) {
 	fakeQEMU(t, `read line; echo "console $line"; read order <&3; echo "control $order" >&3; cat <&4; echo complaint >&2; exit 5`)
@@ -51,7 +51,7 @@ func TestStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := start(t, module)
-	for _, w := range []io.Writer{p.Input, p.Control} {
+	for _, w := range []io.Writer{p.Input, p.Channel} {
 		if _, err := io.WriteString(w, "hi\n"); err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func TestStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	control, err := io.ReadAll(p.Control)
+	control, err := io.ReadAll(p.Channel)
 	if err != nil {
 		t.Fatal(err)
 	}

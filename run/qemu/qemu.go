@@ -10,6 +10,9 @@ import (
 	"hash/fnv"
 	"strconv"
 	"strings"
+
+	"kiln/image/channel"
+	"kiln/image/ending"
 )
 
 // Binary is QEMU's system emulator for x86-64, and Package the package of
@@ -56,9 +59,8 @@ var machineOptions = map[string]string{
 // Types returns the machine types' names.
 func Types() []string { return []string{Microvm, PC, Q35} }
 
-// The debug exit device: a byte c written to this port ends QEMU with status
-// 2*c+1. Metal writes there.
-const debugExit = "isa-debug-exit,iobase=0x501,iosize=4"
+// debugExit is the debug exit device, where metal writes how it ended.
+var debugExit = fmt.Sprintf("isa-debug-exit,iobase=%#x,iosize=4", ending.Port)
 
 // NIC is a network interface.
 type NIC struct {
@@ -86,15 +88,15 @@ func (n NIC) mac(index int) string {
 	return fmt.Sprintf("52:54:00:%02x:%02x:%02x", byte(sum>>16), byte(sum>>8), byte(sum))
 }
 
-// Machine is one virtual machine. Its console, COM1, is QEMU's standard input
-// and output; its control channel, COM2, is a socket.
+// Machine is one virtual machine. Its serial port, COM1, is QEMU's standard input
+// and output; its channel, a virtio console's port, is a socket.
 type Machine struct {
 	Type    string // Microvm, PC or Q35
 	Accel   Accel
 	Memory  int    // MB
 	Image   string // path
 	Module  string // path of what the image gets as a boot module; "" for none
-	Control int    // file descriptor of the control channel, a stream socket, or NoControl
+	Channel int    // file descriptor of the channel, a stream socket, or NoChannel
 	Monitor int    // file descriptor of a stream socket for QEMU's monitor; 0: none
 	NICs    []NIC
 	Disks   []Disk
@@ -105,9 +107,9 @@ type Machine struct {
 	Extra  []string // arguments behind all others
 }
 
-// NoControl leaves the control channel unconnected: for a command line that
-// somebody else starts.
-const NoControl = -1
+// NoChannel makes a machine without a channel: for a command line that somebody
+// else starts, or a guest that knows none.
+const NoChannel = -1
 
 // CommandLine returns the whole command line, for a shell.
 func (m Machine) CommandLine() (string, error) {
@@ -146,8 +148,6 @@ func (m Machine) Args() ([]string, error) {
 	args = append(args,
 		"-chardev", "stdio,id=console,signal=off",
 		"-serial", "chardev:console",
-		"-chardev", m.controlBackend(),
-		"-device", "isa-serial,chardev=control,index=1,iobase=0x2f8,irq=3",
 		"-device", debugExit,
 	)
 	if m.Monitor != 0 {
@@ -161,14 +161,6 @@ func (m Machine) Args() ([]string, error) {
 		args = append(args, "-S")
 	}
 	return append(args, m.Extra...), nil
-}
-
-// controlBackend returns the other end of COM2.
-func (m Machine) controlBackend() string {
-	if m.Control == NoControl {
-		return "null,id=control"
-	}
-	return fmt.Sprintf("socket,id=control,fd=%d", m.Control)
 }
 
 // virtio returns the arguments for the machine's virtio devices, all of them
@@ -205,6 +197,12 @@ func (m Machine) virtio() []string {
 		backend, frontend := f.args(i)
 		args = append(args, "-fsdev", backend)
 		device("9p", frontend)
+	}
+	if m.Channel != NoChannel {
+		// Not port 0, the console: QEMU drops what it cannot pass on at once.
+		args = append(args, "-chardev", fmt.Sprintf("socket,id=channel,fd=%d", m.Channel))
+		device("serial", ",id=ports,max_ports=2")
+		args = append(args, "-device", "virtserialport,bus=ports.0,nr=1,chardev=channel,name="+channel.PortName)
 	}
 	return args
 }

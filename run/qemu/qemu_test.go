@@ -19,15 +19,15 @@ func TestArgs(t *testing.T) {
 		name    string
 		machine Machine
 	}{
-		{"microvm", Machine{Type: Microvm, Accel: TCG, Memory: 64, Image: "hello.img", Module: "/proc/self/fd/4", Control: 3, NICs: []NIC{user}}},
-		{"microvm-kvm-tap", Machine{Type: Microvm, Accel: KVM, Memory: 8192, Image: "a,b c.img", Control: 3, NICs: []NIC{tap}}},
-		{"pc", Machine{Type: PC, Accel: TCG, Memory: 64, Image: "hello.img", Module: "/proc/self/fd/4", Control: 3, NICs: []NIC{user, tap}}},
-		{"microvm-disks", Machine{Type: Microvm, Accel: TCG, Memory: 64, Image: "hello.img", Control: 3, Disks: []Disk{{File: "data.iso", Format: Raw, ReadOnly: true}, {File: "a,b.img", Format: QCOW2}}}},
-		{"pc-disk", Machine{Type: PC, Accel: TCG, Memory: 64, Image: "hello.img", Control: 3, Disks: []Disk{{File: "x.img", Format: Raw}, {Socket: "/tmp/nbd", Format: Raw}}}},
-		{"microvm-folders", Machine{Type: Microvm, Accel: TCG, Memory: 64, Image: "hello.img", Control: 3, Folders: []Folder{{"/a", "share0", true}, {"/b,c", "share1", false}}}},
-		{"q35-folder", Machine{Type: Q35, Accel: TCG, Memory: 64, Image: "hello.img", Control: 3, Folders: []Folder{{"/a", "share0", false}}}},
-		{"q35", Machine{Type: Q35, Accel: KVM, Memory: 64, Image: "hello.img", Module: "/proc/self/fd/4", Control: 3}},
-		{"debug", Machine{Type: Microvm, Accel: TCG, Memory: 64, Image: "hello.img", Module: "run.json", Control: NoControl,
+		{"microvm", Machine{Type: Microvm, Accel: TCG, Memory: 64, Image: "hello.img", Module: "/proc/self/fd/4", Channel: 3, NICs: []NIC{user}}},
+		{"microvm-kvm-tap", Machine{Type: Microvm, Accel: KVM, Memory: 8192, Image: "a,b c.img", Channel: 3, NICs: []NIC{tap}}},
+		{"pc", Machine{Type: PC, Accel: TCG, Memory: 64, Image: "hello.img", Module: "/proc/self/fd/4", Channel: 3, NICs: []NIC{user, tap}}},
+		{"microvm-disks", Machine{Type: Microvm, Accel: TCG, Memory: 64, Image: "hello.img", Channel: 3, Disks: []Disk{{File: "data.iso", Format: Raw, ReadOnly: true}, {File: "a,b.img", Format: QCOW2}}}},
+		{"pc-disk", Machine{Type: PC, Accel: TCG, Memory: 64, Image: "hello.img", Channel: 3, Disks: []Disk{{File: "x.img", Format: Raw}, {Socket: "/tmp/nbd", Format: Raw}}}},
+		{"microvm-folders", Machine{Type: Microvm, Accel: TCG, Memory: 64, Image: "hello.img", Channel: 3, Folders: []Folder{{"/a", "share0", true}, {"/b,c", "share1", false}}}},
+		{"q35-folder", Machine{Type: Q35, Accel: TCG, Memory: 64, Image: "hello.img", Channel: 3, Folders: []Folder{{"/a", "share0", false}}}},
+		{"q35", Machine{Type: Q35, Accel: KVM, Memory: 64, Image: "hello.img", Module: "/proc/self/fd/4", Channel: 3}},
+		{"debug", Machine{Type: Microvm, Accel: TCG, Memory: 64, Image: "hello.img", Module: "run.json", Channel: NoChannel,
 			GDB: 1234, Paused: true, Extra: []string{"-vga", "none"}}},
 	}
 	for _, tt := range tests {

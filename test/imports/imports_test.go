@@ -95,7 +95,7 @@ var rules = []rule{
 		if !under(p.ImportPath, "kiln/kernel/metal") {
 			return ""
 		}
-		free := []string{"unsafe", "sync/atomic", "math/bits", "kiln/image/bootinfo"}
+		free := []string{"unsafe", "sync/atomic", "math/bits", "kiln/image/bootinfo", "kiln/image/ending"}
 		return first(p.Imports, func(dep string) bool {
 			return !slices.Contains(free, dep) && !under(dep, "kiln/kernel/metal")
 		})

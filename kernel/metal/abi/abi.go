@@ -71,7 +71,6 @@ const (
 	PathRootFS    = "/kiln/rootfs"    // the root file system; may be mmapped
 	PathRunConfig = "/kiln/runconfig" // what `kiln run` passed, JSON; absent if nothing
 	PathCmdline   = "/kiln/cmdline"   // the boot command line
-	PathControl   = "/kiln/control"   // the control serial port; absent if there is none
 	PathACPI      = "/kiln/rsdp"      // physical address of the RSDP, hex; absent if none
 )
 
