@@ -36,6 +36,7 @@ var arguments = map[string][]string{
 
 // notHere are programs that this machine must be spared.
 var notHere = map[string]string{
+	"fsops":   "it mounts; test/e2e runs it in a namespace of its own",
 	"eatmem":  "it would take all of this machine's memory",
 	"memfile": "it would take all of this machine's memory",
 	"pipes":   "it would take a lot of this machine's memory",

@@ -126,6 +126,13 @@ func (d *Filesystem) MkdirAt(ctx context.Context, rp *vfs.ResolvingPath, opts vf
 
 // MknodAt implements vfs.FilesystemImpl.
 func (d *Filesystem) MknodAt(ctx context.Context, rp *vfs.ResolvingPath, opts vfs.MknodOptions) error {
+	switch opts.Mode.FileType() {
+	case linux.S_IFREG, linux.S_IFCHR, linux.S_IFBLK, linux.S_IFIFO, linux.S_IFSOCK:
+	case linux.S_IFDIR:
+		return linuxerr.EPERM
+	default:
+		return linuxerr.EINVAL
+	}
 	return d.create(ctx, rp, false, func(parent *dentry, name string) (*dentry, error) {
 		return d.makeFile(parent, name, rp.Credentials(), opts.Mode, fs.Dev(opts.DevMajor, opts.DevMinor), opts.Endpoint)
 	})

@@ -44,10 +44,13 @@ const direntBatch = 64
 func (fd *directoryFD) IterDirents(ctx context.Context, cb vfs.IterDirentsCallback) error {
 	fd.mu.Lock()
 	defer fd.mu.Unlock()
+	e := fd.dentry()
+	if e.deleted.Load() {
+		return linuxerr.ENOENT // of a removed directory, as Linux does
+	}
 	if err := fd.dots(cb); err != nil {
 		return err
 	}
-	e := fd.dentry()
 	if e.node.isClosed() {
 		return linuxerr.EIO
 	}

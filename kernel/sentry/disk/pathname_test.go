@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"gvisor.dev/gvisor/pkg/abi/linux"
+	"gvisor.dev/gvisor/pkg/errors/linuxerr"
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
 
 	"kiln/kernel/sentry/disk"
@@ -79,4 +80,30 @@ func (w *world) pathname(vd vfs.VirtualDentry) (string, error) {
 
 func (w *world) inFilesystem(vd vfs.VirtualDentry) (string, error) {
 	return w.vfs.PathnameInFilesystem(w.ctx, vd)
+}
+
+// TestRemovedDirectory: a directory that is removed and open has no entries to
+// list, and none can be made.
+func TestRemovedDirectory(t *testing.T) {
+	w := newWorld(t, disktest.New(1000), disk.Options{})
+	w.is("mkdir", w.mkdir("/d"), nil)
+	fd := w.open("/d", linux.O_RDONLY|linux.O_DIRECTORY)
+	defer fd.DecRef(w.ctx)
+	w.is("rmdir", w.rmdir("/d"), nil)
+	w.is("list", fd.IterDirents(w.ctx, vfs.IterDirentsCallbackFunc(func(vfs.Dirent) error { return nil })), linuxerr.ENOENT)
+	at := w.final("x")
+	at.Start = fd.VirtualDentry()
+	w.is("mkdir", w.vfs.MkdirAt(w.ctx, w.creds, at, &vfs.MkdirOptions{Mode: 0755}), linuxerr.ENOENT)
+}
+
+// TestMknodTypes: mknod(2) makes neither directories nor links.
+func TestMknodTypes(t *testing.T) {
+	w := newWorld(t, disktest.New(1000), disk.Options{})
+	mknod := func(mode linux.FileMode) error {
+		return w.vfs.MknodAt(w.ctx, w.creds, w.final("/x"), &vfs.MknodOptions{Mode: mode | 0600})
+	}
+	w.is("directory", mknod(linux.S_IFDIR), linuxerr.EPERM)
+	w.is("symbolic link", mknod(linux.S_IFLNK), linuxerr.EINVAL)
+	w.is("FIFO", mknod(linux.S_IFIFO), nil)
+	w.is("again", mknod(linux.S_IFIFO), linuxerr.EEXIST)
 }

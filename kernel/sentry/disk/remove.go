@@ -56,9 +56,6 @@ func (d *Filesystem) remove(ctx context.Context, rp *vfs.ResolvingPath, dir bool
 	if err != nil {
 		return err
 	}
-	if err := parent.node.checkPermissions(rp.Credentials(), vfs.MayWrite|vfs.MayExec); err != nil {
-		return err
-	}
 	name := rp.Component()
 	switch {
 	case !dir && (name == "." || name == ".."):
@@ -67,6 +64,13 @@ func (d *Filesystem) remove(ctx context.Context, rp *vfs.ResolvingPath, dir bool
 		return linuxerr.EINVAL
 	case name == "..":
 		return linuxerr.ENOTEMPTY
+	}
+	if err := rp.Mount().CheckBeginWrite(); err != nil {
+		return err
+	}
+	defer rp.Mount().EndWrite()
+	if err := parent.node.checkPermissions(rp.Credentials(), vfs.MayWrite|vfs.MayExec); err != nil {
+		return err
 	}
 	e, err := d.existing(parent, name, &l)
 	if err != nil {
@@ -83,10 +87,6 @@ func (d *Filesystem) remove(ctx context.Context, rp *vfs.ResolvingPath, dir bool
 	case !dir && rp.MustBeDir():
 		return linuxerr.ENOTDIR
 	}
-	if err := rp.Mount().CheckBeginWrite(); err != nil {
-		return err
-	}
-	defer rp.Mount().EndWrite()
 	return d.removeEntry(ctx, rp.VirtualFilesystem(), parent, e, dir, &l)
 }
 
