@@ -80,9 +80,6 @@ func (r *rig) run(t *testing.T, m machine, modes []string) []result {
 	var all []result
 	for len(modes) > 0 {
 		got := r.boot(t, m, modes)
-		for _, one := range got {
-			t.Logf("%s: %s", one.mode, one.line)
-		}
 		if len(got) == 0 {
 			t.Fatalf("%v: the driver ran no mode", m)
 		}
@@ -109,7 +106,7 @@ func (r *rig) boot(t *testing.T, m machine, modes []string) []result {
 	cmd := exec.Command(r.kiln, append(args, modes...)...)
 	// One stream for both, so that a line of the kernel's stands between the
 	// lines of the driver that it belongs to.
-	out := &watched{limit: m.limit + slack}
+	out := &watched{limit: m.limit + slack, t: t}
 	cmd.Stdout, cmd.Stderr = out, out
 	// A group of its own, so that the time limit ends QEMU too.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -135,12 +132,15 @@ func (r *rig) boot(t *testing.T, m machine, modes []string) []result {
 	return results
 }
 
-// watched is the output of a machine, which must say something now and then.
+// watched is the output of a machine, which must say something now and then. The
+// driver's results are logged as they come.
 type watched struct {
+	t     *testing.T
 	limit time.Duration
 	late  func() // called if nothing came for so long
 	timer *time.Timer
 	text  bytes.Buffer
+	shown int // how much of text has been looked at for results
 }
 
 func (w *watched) start() { w.timer = time.AfterFunc(w.limit, w.late) }
@@ -152,7 +152,17 @@ func (w *watched) Write(b []byte) (int, error) {
 	if w.timer.Stop() {
 		w.timer.Reset(w.limit)
 	}
-	return w.text.Write(b)
+	n, err := w.text.Write(b)
+	for {
+		line, _, complete := bytes.Cut(w.text.Bytes()[w.shown:], []byte("\n"))
+		if !complete {
+			return n, err
+		}
+		w.shown += len(line) + 1
+		if bytes.HasPrefix(line, []byte("result ")) {
+			w.t.Logf("%s", bytes.TrimSpace(line))
+		}
+	}
 }
 
 // A result is what happened while a mode ran.

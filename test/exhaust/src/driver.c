@@ -6,13 +6,15 @@
 // prints a line for each:
 //
 //	start NAME
-//	result NAME end=END call=CALL errno=N made=N alive=ALIVE left=KB back=BACK ms=N
+//	result NAME end=END call=CALL errno=N made=N alive=ALIVE left=KB back=BACK ms=N,…
 //
 // END is held, timeout, exit:N or signal:N. ALIVE says whether the driver could
 // start a program while the mode held what it had: ok, errno:N if fork failed,
 // exit:N if execve did, or signal:N if that program was killed. LEFT is
 // MemAvailable after the mode, in KB. BACK is ok if the driver's child could
-// then touch half of what was available at the beginning, and signal:N if not.
+// then touch half of what was available at the beginning, and signal:N if not. The
+// times are those of the mode, of starting a program meanwhile, of ending the
+// mode's processes, of removing what it has left, and of looking at memory.
 
 #include <dirent.h>
 #include <mqueue.h>
@@ -296,13 +298,21 @@ static void run(const struct mode *m, long limit, unsigned user, size_t availabl
 	else
 		print_status("end", status);
 	printf(" call=%s errno=%d made=%ld", r.call, r.error, *made);
+	long times[] = {now(), 0, 0, 0, 0};
 	alive();
 	close(reports[0]);
+	times[1] = now();
 	end_all();
+	times[2] = now();
 	remove_files();
 	remove_ipc();
+	times[3] = now();
 	print_memory(available);
-	printf(" ms=%ld\n", took);
+	times[4] = now();
+	printf(" ms=%ld", took);
+	for (int i = 1; i < 5; i++)
+		printf(",%ld", times[i] - times[i - 1]);
+	puts("");
 	fflush(stdout);
 }
 
