@@ -119,6 +119,9 @@ func (r *rig) start(arguments ...string) *guest {
 	r.t.Helper()
 	args := []string{"run", "-b", r.volume + ",/data",
 		"-p", r.redisAddress + ":" + strconv.Itoa(redisPort), "-p", r.servingAddress + ":" + strconv.Itoa(servePort), r.image, "--"}
+	if *memory != 0 {
+		args = append([]string{"run", "-M", strconv.Itoa(*memory)}, args[1:]...)
+	}
 	g := &guest{r: r, cmd: exec.Command(r.kiln, append(args, arguments...)...), heard: make(chan struct{})}
 	// A group of its own, so that QEMU ends with it.
 	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

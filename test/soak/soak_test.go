@@ -34,6 +34,8 @@ const (
 	deviation = 0.03
 )
 
+var memory = flag.Int("memory", 0, "memory of the machine in MB, to compare (default what a guest has)")
+
 var duration = flag.Duration("duration", 0, "how long (default two minutes, or an hour with KILN_LONG=1)")
 
 func TestSoak(t *testing.T) {
