@@ -237,15 +237,15 @@ static void remove_ipc(void)
 	}
 }
 
-// print_memory prints how much memory is available once it is within a
-// sixteenth of what it was, or after some seconds, and whether half of that can
+// print_memory prints how much memory is available once it is within an
+// eighth of what it was, or after some seconds, and whether half of that can
 // be touched.
 static void print_memory(size_t before)
 {
 	size_t left = 0;
 	for (int i = 0; i < 50; i++) {
 		left = meminfo("MemAvailable:");
-		if (left >= before - before / 16)
+		if (left >= before - before / 8)
 			break;
 		usleep(100000);
 	}
