@@ -250,7 +250,12 @@ static void print_memory(size_t before)
 		usleep(100000);
 	}
 	printf(" left=%zu", left);
+	// What the kernel had for the mode may take it a moment to free.
 	pid_t child = fork();
+	for (int i = 0; i < 50 && child < 0; i++) {
+		usleep(100000);
+		child = fork();
+	}
 	if (child < 0) {
 		printf(" back=errno:%d", errno);
 		return;
