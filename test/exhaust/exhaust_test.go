@@ -37,8 +37,8 @@ func machines() []machine {
 		return []machine{{64, max(*limit, 2*time.Second), 0}}
 	}
 	return []machine{
-		{64, 10 * time.Second, 0}, {64, 10 * time.Second, 1000},
-		{128, 15 * time.Second, 0}, {512, 40 * time.Second, 0},
+		{64, 4 * time.Second, 0}, {64, 3 * time.Second, 1000},
+		{128, 6 * time.Second, 0}, {512, 12 * time.Second, 0},
 	}
 }
 
