@@ -238,12 +238,12 @@ static void remove_ipc(void)
 }
 
 // print_memory prints how much memory is available once it is within an
-// eighth of what it was, or after some seconds, and whether half of that can
+// eighth of what it was, or after a second, and whether half of that can
 // be touched.
 static void print_memory(size_t before)
 {
 	size_t left = 0;
-	for (int i = 0; i < 50; i++) {
+	for (int i = 0; i < 10; i++) {
 		left = meminfo("MemAvailable:");
 		if (left >= before - before / 8)
 			break;
