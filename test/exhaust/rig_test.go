@@ -199,6 +199,10 @@ func parse(output string) []result {
 		r := &results[len(results)-1]
 		if v := victimLine.FindStringSubmatch(line); v != nil {
 			process, _ := strconv.Atoi(v[1]) // the expression has digits only
+			// The kernel's lines and the driver's are two streams: one may be late.
+			if i := len(results) - 2; i >= 0 && results[i].mode == v[2] {
+				r = &results[i]
+			}
 			r.killed = append(r.killed, victim{process, v[2]})
 		} else if rest, ok := strings.CutPrefix(line, "result "+r.mode+" "); ok {
 			r.line, r.fields = rest, map[string]string{}
