@@ -6,5 +6,6 @@ var known = map[string]string{
 	"exec-args": "execve takes what it copies from the kernel's heap, unbounded: the machine ends",
 	"exec-env":  "execve takes what it copies from the kernel's heap, unbounded: the machine ends",
 	"fork-bomb": "the kernel's heap takes the last frame: at times the machine ends",
+	"zombies":   "a copy after fork takes frames that nobody promised: at times the machine ends",
 	"root-deep": "after a deep path in the root's layer, the machine does not answer for minutes",
 }
