@@ -47,6 +47,10 @@ type Options struct {
 	// host. "" for none.
 	LibraryRoot string
 
+	// Traced are files and directories, absolute, that a run of the program
+	// on the host opened (package bake/trace).
+	Traced []string
+
 	// OCI is a container image, an OCI layout or an archive of docker save,
 	// which takes the place of Program, Others, Files and Root: what it runs
 	// is what it says, and Args replace its command. "" for none.
@@ -70,6 +74,10 @@ type Options struct {
 	// Sentry and the Linux program: then there is no root file system, and
 	// Args are its arguments.
 	Kernel string
+
+	// Hint, if not nil, is told what the user may want to do otherwise, in
+	// lines without their end.
+	Hint func(string)
 
 	// Progress, if not nil, is told what is being done, in lines without
 	// their end.
@@ -251,6 +259,12 @@ func (b *baker) progress(format string, args ...any) {
 	}
 }
 
+func (b *baker) hint(format string, args ...any) {
+	if b.options.Hint != nil {
+		b.options.Hint(fmt.Sprintf(format, args...))
+	}
+}
+
 // contents gathers what goes into the payload.
 func (b *baker) contents(m *image.Manifest) (contents, error) {
 	c := contents{args: []string{"kiln"}, env: []string{"GOTRACEBACK=all"}}
@@ -332,6 +346,9 @@ func (b *baker) addAll(m *image.Manifest) error {
 		if err := b.addUser(a); err != nil {
 			return err
 		}
+	}
+	if err := b.addTraced(); err != nil {
+		return err
 	}
 	if err := b.addPending(); err != nil {
 		return err

@@ -11,11 +11,11 @@ const zoneDir = "/usr/share/zoneinfo"
 // addZones adds the time zones, but not those that count leap seconds, and not
 // a second name for all others.
 func (b *baker) addZones(*linkage) error {
-	if b.root.lookup(zoneDir) != nil {
+	if b.isGiven(zoneDir) {
 		return nil
 	}
 	if _, err := os.Stat(zoneDir); err != nil {
-		b.progress("this machine has no time zones to add: the program knows UTC only (Debian has them in tzdata)")
+		b.hint("this machine has no time zones to add: the program knows UTC only (Debian has them in tzdata)")
 		return nil
 	}
 	return b.addFolder(zoneDir, []string{"right", "posix"})
@@ -33,7 +33,7 @@ var certificatePlaces = []string{
 func (b *baker) addCertificates(*linkage) error {
 	found := false
 	for _, p := range certificatePlaces {
-		if b.root.lookup(p) != nil {
+		if b.isGiven(p) {
 			found = true
 			continue
 		}
@@ -52,7 +52,7 @@ func (b *baker) addCertificates(*linkage) error {
 		}
 	}
 	if !found {
-		b.progress("this machine has no certificates to add: the program can trust no server (Debian has them in ca-certificates)")
+		b.hint("this machine has no certificates to add: the program can trust no server (Debian has them in ca-certificates)")
 	}
 	return nil
 }

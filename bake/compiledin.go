@@ -92,12 +92,12 @@ var ownSkip = []string{"doc", "docs", "man", "examples", "*.a", "*.h", "include"
 // packages keep them.
 func (b *baker) addOwn(o object, content []byte) error {
 	for _, p := range ownPaths(content) {
-		if e := b.root.lookup(p); e != nil || b.met[p] {
+		if b.isGiven(p) || b.met[p] {
 			continue
 		}
 		b.met[p] = true
 		if size := folderSize(p); size > maxOwn {
-			b.progress("hint: %s may look for %s, %d MB, which is left out: --add %s", path.Base(o.host), p, size>>20, p)
+			b.hint("%s may look for %s, %d MB, which is left out (--add %s)", path.Base(o.host), p, size>>20, p)
 			continue
 		}
 		st, err := os.Stat(p)

@@ -10,7 +10,7 @@ const localeDir = "/usr/lib/locale/C.utf8"
 
 // addLocale adds glibc's files for the locale C.UTF-8.
 func (b *baker) addLocale(*linkage) error {
-	if b.root.lookup(localeDir) != nil || b.loader != nil && b.loader.musl {
+	if b.isGiven(localeDir) || b.loader != nil && b.loader.musl {
 		return nil
 	}
 	// The files are of the C library's version.

@@ -191,7 +191,7 @@ func addPaths(paths ...string) func(*baker, *linkage) error {
 // what everybody may read is taken.
 func (b *baker) addIfThere(paths ...string) error {
 	for _, p := range paths {
-		if e := b.root.lookup(p); e != nil && e.from != fromBase {
+		if b.isGiven(p) {
 			continue
 		}
 		st, err := os.Stat(p)
@@ -209,6 +209,13 @@ func (b *baker) addIfThere(paths ...string) error {
 		}
 	}
 	return nil
+}
+
+// isGiven reports whether the user has seen to it that the image has p, in the
+// form that is wanted.
+func (b *baker) isGiven(p string) bool {
+	e := b.root.lookup(p)
+	return e != nil && e.from > fromTraced
 }
 
 // addFolder adds a folder of the host's, and the links that lead there, without

@@ -67,7 +67,7 @@ func (b *baker) addCharsets(l *linkage) error {
 	for _, dir := range gconvDirs {
 		list := path.Join(dir, "gconv-modules")
 		text, err := os.ReadFile(list)
-		if e := b.root.lookup(list); err != nil || e != nil && e.from > fromRuntime {
+		if err != nil || b.isGiven(list) {
 			continue // not on this machine, or the user's own
 		}
 		if _, err := os.Stat(path.Join(dir, "gconv-modules.d")); err != nil || l.interp != "" {

@@ -24,11 +24,12 @@ const (
 	fromBase origin = iota
 	fromRuntime
 	fromLibrary
+	fromTraced
 	fromProgram
 	fromAdded
 )
 
-var originNames = [...]string{"base", "runtime", "library", "program", "added"}
+var originNames = [...]string{"base", "runtime", "library", "traced", "program", "added"}
 
 // An entry is one file of the root file system.
 type entry struct {

@@ -177,17 +177,17 @@ func (b *baker) addRuntimeDir(dir string, skip []string) error {
 	if err := b.addDir(dir, dir, fromRuntime, skipped); err != nil {
 		return err
 	}
-	return b.dateSources(dir)
+	return b.dateSources(dir, fromRuntime)
 }
 
-// dateSources gives Python sources the time that their compiled form names.
+// dateSources gives Python sources below dir, "" for all, the time that their compiled form names.
 //
 // Python compiles a module anew unless the compiled form in __pycache__ names
 // the source's time and size (PEP 3147, PEP 552), and files in images have the
 // time 0. Compiling takes seconds at each boot.
-func (b *baker) dateSources(dir string) error {
+func (b *baker) dateSources(dir string, from origin) error {
 	for p, e := range b.root.entries {
-		if !under(p, dir) || e.from != fromRuntime || path.Base(path.Dir(p)) != "__pycache__" || !strings.HasSuffix(p, ".pyc") {
+		if !under(p, dir) || e.from != from || path.Base(path.Dir(p)) != "__pycache__" || !strings.HasSuffix(p, ".pyc") {
 			continue
 		}
 		// DIR/__pycache__/NAME.cpython-311.pyc is of DIR/NAME.py.

@@ -83,7 +83,7 @@ type Health struct {
 // File is one file of the root file system and where it came from.
 type File struct {
 	Path   string `json:"path"`             // in the guest
-	Source string `json:"source"`           // "program", "library", "runtime", "added", "base"
+	Source string `json:"source"`           // "program", "library", "runtime", "traced", "added", "base"
 	Link   string `json:"link,omitempty"`   // of symbolic links: the target
 	Size   int64  `json:"size"`             // bytes of regular files
 	SHA256 string `json:"sha256,omitempty"` // of regular files, hex

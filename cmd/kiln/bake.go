@@ -14,7 +14,7 @@ import (
 	"kiln/run"
 )
 
-const bakeUsage = "[FLAGS] (PROGRAM [FILE…] | --oci IMAGE) [-- ARGUMENT…]"
+const bakeUsage = "[FLAGS] (PROGRAM [FILE…] | --oci IMAGE) [-- ARGUMENT…]\n       kiln bake --trace [FLAGS] -- COMMAND [ARGUMENT…]"
 
 var bakeCommand = command{
 	name:  "bake",
@@ -23,13 +23,16 @@ var bakeCommand = command{
 	long: `
 Makes an image of PROGRAM, its shared libraries, which are found, the FILEs
 and what --add names. ARGUMENTs, the environment and the other settings are
-stored in the image as what kiln run uses unless told otherwise.`,
+stored in the image as what kiln run uses unless told otherwise.
+
+With --trace, COMMAND is run here first, to its end, and each file that it and
+its children open or ask about is added (source "traced" in kiln inspect).`,
 	flags: bakeFlags,
 }
 
 func bakeFlags(fs *pflag.FlagSet) action {
 	var o bake.Options
-	var kernel bool
+	var kernel, traced bool
 	var addresses, owners []string
 	var user string
 	fs.StringVarP(&o.Output, "output", "o", "", "the image to write (default PROGRAM.img)")
@@ -38,6 +41,7 @@ func bakeFlags(fs *pflag.FlagSet) action {
 	fs.StringVar(&o.Root, "root", "", "add what is in `DIR`, a root file system; PROGRAM is looked for in it first")
 	fs.StringArrayVar(&owners, "owner", nil, "give a path of the image to a user, `GUESTPATH=UID[:GID]`, with all below it")
 	fs.StringVar(&o.OCI, "oci", "", "bake a container image, an OCI layout or what docker save writes: `FOLDER-OR-TAR`; ARGUMENTs replace its command")
+	fs.BoolVar(&traced, "trace", false, "run COMMAND on this machine by strace, and add the files that it finds")
 	fs.StringArrayVar(&o.Others, "program", nil, "another `PROGRAM`; kiln run --rumprun-config says which of several run")
 	fs.StringArrayVarP(&o.Env, "env", "e", nil, "set a variable of the program's environment, `KEY=VALUE`")
 	fs.StringVar(&user, "user", "", "whom the program runs as, `UID[:GID]` (default root)")
@@ -55,6 +59,12 @@ func bakeFlags(fs *pflag.FlagSet) action {
 			return 0, listConfigs(a.stdout)
 		}
 		o.OCI = withoutTransport(o.OCI)
+		if traced {
+			if err := checkTrace(&o, args, kernel); err != nil {
+				return 0, err
+			}
+			args = []string{o.Program}
+		}
 		if len(args) == 0 && o.OCI == "" {
 			return 0, usageError{"no program is named", "kiln bake " + bakeUsage}
 		}
@@ -83,6 +93,11 @@ func bakeFlags(fs *pflag.FlagSet) action {
 			}
 			o.Owners = append(o.Owners, owner)
 		}
+		if traced {
+			if err := a.trace(&o); err != nil {
+				return exitFailure, err
+			}
+		}
 		return a.bake(o)
 	}
 }
@@ -109,6 +124,7 @@ func (a *app) bake(o bake.Options) (int, error) {
 	p := newProgress(a)
 	defer p.stop()
 	o.Progress, o.LibraryDirs = p.show, a.libraryDirs()
+	o.Hint = func(line string) { a.note([]string{"hint: " + line}) }
 	err := interruptible(func(ctx context.Context) error {
 		o.Context = ctx
 		_, err := bake.Bake(o)

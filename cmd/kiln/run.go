@@ -202,6 +202,7 @@ func (a *app) bakeTemporary(o bake.Options, dir string) (string, error) {
 	p := newProgress(a)
 	defer p.stop()
 	err := interruptible(func(ctx context.Context) error {
+		o.Hint = func(line string) { a.note([]string{"hint: " + line}) }
 		o.Context, o.Output, o.Progress, o.LibraryDirs = ctx, out, p.show, a.libraryDirs()
 		_, err := bake.Bake(o)
 		return err
