@@ -14,11 +14,11 @@ import (
 	"kiln/run"
 )
 
-const bakeUsage = "[FLAGS] (PROGRAM [FILE…] | --oci IMAGE) [-- ARGUMENT…]\n       kiln bake --trace [FLAGS] -- COMMAND [ARGUMENT…]"
+const bakeUsage = "[FLAGS] (PROGRAM [FILE…] | --oci IMAGE) [-- ARGUMENT…]"
 
 var bakeCommand = command{
 	name:  "bake",
-	usage: bakeUsage,
+	usage: bakeUsage + "\n       kiln bake --trace [FLAGS] -- COMMAND [ARGUMENT…]",
 	short: "add the kernel to a program: one bootable image",
 	long: `
 Makes an image of PROGRAM, its shared libraries, which are found, the FILEs
