@@ -38,6 +38,7 @@ var corrections = []correction{
 	netlinkCorrection,
 	nofollowCorrection,
 	recvCorrection,
+	robustCorrection,
 	schedCorrection,
 	signalfdCorrection,
 }
