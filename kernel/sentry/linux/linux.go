@@ -35,6 +35,7 @@ type wrapper func(next kernel.SyscallFn) kernel.SyscallFn
 var corrections = []correction{
 	corkCorrection,
 	interfacesCorrection,
+	locksCorrection,
 	netlinkCorrection,
 	nofollowCorrection,
 	recvCorrection,
