@@ -46,6 +46,13 @@ func (pt PageTable) Lookup(addr uintptr) (uint64, error) {
 	return uint64(e), err
 }
 
+// Frames returns how many page frames the table maps, or would if they were
+// touched, and takes for itself. Pages of the image do not count.
+func (pt PageTable) Frames() (int, error) {
+	n, err := hostcall("count page table", abi.SysPTCount, uintptr(pt), 0, 0, 0, 0)
+	return int(n), err
+}
+
 // Free gives back the page table. It must not be in use by an Enter.
 func (pt PageTable) Free() error {
 	_, err := hostcall("free page table", abi.SysPTFree, uintptr(pt), 0, 0, 0, 0)

@@ -27,6 +27,8 @@ func privateCall(nr uint64, a1, a2, a3, a4, a5 uintptr) int64 {
 			return 0
 		}
 		return int64(*e)
+	case abi.SysPTCount:
+		return countUser(frameOf(a1))
 	case abi.SysDMAAlloc:
 		return allocDMA(a1, at[uint64](a2))
 	case abi.SysDMAFree:
@@ -161,6 +163,36 @@ func unmapUser(pt, addr, length uintptr) int64 {
 	length = min(length, lowerHalfEnd-addr)
 	if tables.Clear(frameOf(pt), addr, length) {
 		flushUser(pt)
+	}
+	return 0
+}
+
+// countUser counts the frames behind the lower half of a page table.
+func countUser(root frame.Addr) int64 {
+	n := int64(1)
+	for va := uintptr(0); va < lowerHalfEnd; {
+		e, size := tables.Lookup(root, va)
+		if e == nil || size != frame.Size {
+			va = pagetable.Next(va, size, lowerHalfEnd)
+			continue
+		}
+		n++ // the table that e is in
+		for i := range (tableSpan - va%tableSpan) / frame.Size {
+			if d := *entryAt(e, i); d.IsLazy() {
+				_, there := tables.Translate(kernelRoot, d.LazyAddr())
+				n += int64(count(there))
+			} else if d&pagetable.Present != 0 {
+				n += int64(count(frames.Managed(frame.Addr(d.Addr()))))
+			}
+		}
+		va = (va + tableSpan) &^ (tableSpan - 1)
+	}
+	return n
+}
+
+func count(b bool) int {
+	if b {
+		return 1
 	}
 	return 0
 }

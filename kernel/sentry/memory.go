@@ -21,7 +21,7 @@ import (
 
 const (
 	gcPercent    = 400
-	minHeapLimit = 20 << 20 // bytes
+	minHeapLimit = 14 << 20 // bytes
 )
 
 // setUpMemory tells the Sentry and the Go runtime how much memory there is.

@@ -63,6 +63,10 @@ const (
 	// FreeCounter() → kernel virtual address of the number of free frames, a
 	// uint64 that metal alone writes.
 	SysFreeCounter = 0x4b000017
+	// PTCount(pt) → how many frames the lower half of a page table maps, or
+	// would if it were touched, and takes for its tables. Pages of the image
+	// do not count.
+	SysPTCount = 0x4b000018
 )
 
 // Files that metal serves to open(2).

@@ -5,6 +5,8 @@ import (
 	"runtime/metrics"
 	"sync/atomic"
 	"time"
+
+	"gvisor.dev/gvisor/pkg/sentry/kernel"
 )
 
 // What the Go runtime says of the kernel's heap, in bytes.
@@ -35,6 +37,8 @@ func (k *Keeper) garbage() int {
 type share struct {
 	bytes  uint64       // above this, no more are made
 	looked atomic.Int64 // when, in ns of the process' life
+
+	refused atomic.Pointer[kernel.ThreadGroup] // who was refused last
 }
 
 const (
@@ -43,7 +47,7 @@ const (
 	shareNumerator, shareDenominator = 3, 8
 	// minShare is for small machines: the kernel itself has some MB.
 	minShare = 14 << 20
-	// shareLook is the least time between collections for a refused call.
+	// shareLook is how long a refused process gets the same answer.
 	shareLook = 100 * time.Millisecond
 )
 
@@ -77,13 +81,20 @@ func (k *Keeper) look() {
 
 var began = time.Now()
 
-// Full reports whether the kernel is to make no more objects for programs. It
-// is cheap while it is not.
-func (k *Keeper) Full() bool {
+// Full reports whether the kernel is to make no more objects for task t. It is
+// cheap while it need not. Whoever was refused last gets the same answer for a
+// while; for another the heap is collected first, as the other's end may have
+// made room.
+func (k *Keeper) Full(t *kernel.Task) bool {
 	if !k.full.Load() {
 		return false
 	}
-	if time.Since(began)-time.Duration(k.share.looked.Load()) > shareLook {
+	var group *kernel.ThreadGroup
+	if t != nil {
+		group = t.ThreadGroup()
+	}
+	fresh := time.Since(began)-time.Duration(k.share.looked.Load()) < shareLook
+	if !fresh || k.share.refused.Swap(group) != group {
 		runtime.GC()
 		k.look()
 	}

@@ -127,12 +127,12 @@ func TestFull(t *testing.T) {
 	k := newTest(&free)
 	k.share.bytes = 1
 	k.look()
-	if !k.Full() {
+	if !k.Full(nil) {
 		t.Error("Full = false with a share of one byte")
 	}
 	k.share.bytes = 1 << 40
 	k.share.looked.Store(-int64(shareLook))
-	if k.Full() {
+	if k.Full(nil) {
 		t.Error("Full = true after a collection that found it is not")
 	}
 }

@@ -91,7 +91,7 @@ func (k *Keeper) inPieces(fn kernel.SyscallFn, tr transfer, vector bool) kernel.
 			return 0, nil, linuxerr.EBADF
 		}
 		defer file.DecRef(t)
-		if err := k.refuseData(file, tr); err != nil {
+		if err := k.refuseData(t, file, tr); err != nil {
 			return 0, nil, err
 		}
 		if !neverBlocks(t, file) || small && !inMemory(file) {

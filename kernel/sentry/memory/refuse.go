@@ -75,7 +75,7 @@ func (k *Keeper) wrapMakers(replace func(uintptr, func(kernel.SyscallFn) kernel.
 	for nr, err := range makers {
 		replace(nr, func(fn kernel.SyscallFn) kernel.SyscallFn {
 			return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
-				if k.full.Load() && k.Full() {
+				if k.full.Load() && k.Full(t) {
 					return 0, nil, err
 				}
 				return fn(t, nr, args)
@@ -85,7 +85,7 @@ func (k *Keeper) wrapMakers(replace func(uintptr, func(kernel.SyscallFn) kernel.
 	for nr, c := range conditional {
 		replace(nr, func(fn kernel.SyscallFn) kernel.SyscallFn {
 			return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
-				if k.full.Load() && c.makes(args) && k.Full() {
+				if k.full.Load() && c.makes(args) && k.Full(t) {
 					return 0, nil, c.err
 				}
 				return fn(t, nr, args)
@@ -119,17 +119,17 @@ func (k *Keeper) wrapMakers(replace func(uintptr, func(kernel.SyscallFn) kernel.
 // refuseData returns the error for a write to a pipe or a unix socket while the
 // kernel's objects have their share: the data would be queued in the kernel. What
 // the Internet's protocols queue has bounds of its own.
-func (k *Keeper) refuseData(file *vfs.FileDescription, tr transfer) error {
+func (k *Keeper) refuseData(t *kernel.Task, file *vfs.FileDescription, tr transfer) error {
 	if !tr.write || !k.full.Load() {
 		return nil
 	}
 	switch impl := file.Impl().(type) {
 	case socket.Socket:
-		if family, _, _ := impl.Type(); family == linux.AF_UNIX && k.Full() {
+		if family, _, _ := impl.Type(); family == linux.AF_UNIX && k.Full(t) {
 			return linuxerr.ENOBUFS
 		}
 	case interface{ PipeSize() int64 }:
-		if k.Full() {
+		if k.Full(t) {
 			return linuxerr.ENOMEM
 		}
 	}
@@ -143,5 +143,5 @@ func (k *Keeper) refuseSend(t *kernel.Task, fd int32) error {
 		return nil // the call says so
 	}
 	defer file.DecRef(t)
-	return k.refuseData(file, transfer{write: true})
+	return k.refuseData(t, file, transfer{write: true})
 }

@@ -9,6 +9,7 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/mm"
 
 	"kiln/kernel/machine"
+	"kiln/kernel/sentry/platform"
 )
 
 const (
@@ -115,6 +116,17 @@ func better(a, b *process, total int) *process {
 	return a
 }
 
+// framesOf returns how many page frames a process has: the Sentry's count has the
+// image's pages, too, which cost nothing and cannot be given back.
+func framesOf(m *mm.MemoryManager) int {
+	if as := m.AddressSpace(); as != nil {
+		if n, err := platform.Frames(as); err == nil {
+			return n
+		}
+	}
+	return int(m.ResidentSetSize() / machine.PageSize)
+}
+
 // processes returns those that are not ending already, with what they have.
 func (k *Keeper) processes(ctx context.Context) []process {
 	var all []process
@@ -137,7 +149,7 @@ func (k *Keeper) processes(ctx context.Context) []process {
 		t.WithMuLocked(func(t *kernel.Task) {
 			// A task that has just exited has none.
 			if m := t.MemoryManager(); m != nil && p.mm == nil {
-				p.mm, p.resident = m, int(m.ResidentSetSize()/machine.PageSize)
+				p.mm, p.resident = m, framesOf(m)
 			}
 			h.add(i, t.FDTable())
 		})

@@ -51,12 +51,11 @@ func (c *taskContext) room(pages int) bool {
 // hold promises the system call that begins pages frames. It reports false if
 // there are none: then the call must not begin.
 func (c *taskContext) hold(ctx context.Context, pages int) bool {
-	if !c.room(pages) && pages != free && c.platform.hooks.MakeRoom(ctx, pages) {
+	if !c.room(pages) && pages != free && c.platform.hooks.MakeRoom(ctx, pages+c.platform.promised()) {
 		return false
 	}
 	if pages >= heldPages {
-		c.held = pages
-		c.platform.reserve.Add(int64(pages))
+		c.promise(pages)
 	}
 	return true
 }
@@ -69,19 +68,24 @@ func (c *taskContext) unhold() {
 	}
 }
 
-// roomForFault reports whether there are frames for a page fault.
+// roomForFault reports whether there are frames for a page fault. A copy has its
+// room in the reserve, so it is promised, which leaves the reserve to others.
 func (c *taskContext) roomForFault(ctx context.Context, code, addr uint64) bool {
-	pages := pagesOfFault
-	if code&machine.FaultWrite != 0 {
-		pages = pagesOfCopy
+	copied := 0
+	if code&machine.FaultWrite != 0 && (c.room(pagesOfCopy) || c.platform.hooks.Shared(ctx, addr)) {
+		copied = pagesOfCopy
 	}
-	if c.room(pages) {
-		return true
+	if !c.room(pagesOfFault) && c.platform.hooks.MakeRoom(ctx, pagesOfFault+c.platform.promised()) {
+		return false
 	}
-	if pages == pagesOfCopy && !c.platform.hooks.Shared(ctx, addr) {
-		pages = pagesOfFault
-	}
-	return !c.platform.hooks.MakeRoom(ctx, pages)
+	c.promise(copied)
+	return true
+}
+
+// promise keeps pages frames free for the task until it is back.
+func (c *taskContext) promise(pages int) {
+	c.held = pages
+	c.platform.reserve.Add(int64(pages))
 }
 
 // pagesOfCall returns how many page frames a system call may take to move what

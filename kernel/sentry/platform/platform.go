@@ -50,13 +50,21 @@ type Platform struct {
 	// CPU after a program's system call. While it is not 0, no state stays.
 	pulled atomic.Int32
 
-	// reserve is how many frames must stay free: what SetReserve said, and
-	// what tasks in the Sentry were promised for their system calls.
+	// reserve is how many frames must stay free: base, which SetReserve said,
+	// and what tasks in the Sentry were promised.
 	reserve atomic.Int64
+	base    int
 }
 
-// SetReserve says how many page frames are not for programs.
-func (p *Platform) SetReserve(frames int) { p.reserve.Store(int64(frames)) }
+// SetReserve says how many page frames are not for programs. It is called
+// before there are tasks.
+func (p *Platform) SetReserve(frames int) {
+	p.base = frames
+	p.reserve.Store(int64(frames))
+}
+
+// promised returns how many frames tasks in the Sentry were promised.
+func (p *Platform) promised() int { return int(p.reserve.Load()) - p.base }
 
 // Hooks are what the platform calls out to.
 type Hooks struct {

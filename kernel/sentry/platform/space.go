@@ -56,6 +56,10 @@ func (s *space) Release() {
 	}
 }
 
+// Frames returns how many page frames an address space of the platform's has. It
+// must not be released meanwhile.
+func Frames(as platform.AddressSpace) (int, error) { return as.(*space).table.Frames() }
+
 // PreFork implements platform.AddressSpace.
 func (*space) PreFork() {}
 
