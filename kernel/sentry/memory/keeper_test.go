@@ -101,12 +101,26 @@ func TestChoose(t *testing.T) {
 		{"all exempt", []process{{id: 1, resident: 10, adjust: -1000}, {id: 2, resident: 50, adjust: -1000}}, 2},
 	} {
 		got := 0
-		if p := choose(tt.all, total); p != nil {
+		if p := choose(tt.all, nil, total); p != nil {
 			got = int(p.id)
 		}
 		if got != tt.want {
 			t.Errorf("%s: process %d, want %d", tt.name, got, tt.want)
 		}
+	}
+}
+
+// TestChooseAsking: where nobody has much, who asks for more is killed.
+func TestChooseAsking(t *testing.T) {
+	const total = 16384
+	group := new(kernel.ThreadGroup)
+	small := []process{{id: 1, resident: 500}, {id: 2, group: group, resident: 20}, {id: 3, resident: 30}}
+	if p := choose(small, group, total); p == nil || p.id != 2 {
+		t.Errorf("among small processes %+v is chosen, want the one that asks", p)
+	}
+	large := append(small, process{id: 4, resident: 5000})
+	if p := choose(large, group, total); p == nil || p.id != 4 {
+		t.Errorf("beside a large process %+v is chosen, want the large one", p)
 	}
 }
 

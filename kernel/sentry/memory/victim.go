@@ -64,7 +64,7 @@ func (p *process) size() int { return p.resident + p.held }
 // if there is none to kill.
 func (k *Keeper) kill(ctx context.Context) *victim {
 	all := k.processes(ctx)
-	p := choose(all, k.total)
+	p := choose(all, askingGroup(ctx), k.total)
 	if p == nil {
 		return nil
 	}
@@ -86,10 +86,17 @@ func (k *Keeper) kill(ctx context.Context) *victim {
 // killed (oom_score_adj of -1000) is only when there is no other, and so is
 // process 1, whose end is the machine's: as Linux does. But where process 1 is
 // all but alone in what it has, the end of the others would give nothing back.
-func choose(all []process, total int) *process {
-	var best, init, exempt *process
+//
+// Where nobody has much, memory is the kernel's, for something that is not
+// counted, and the process that asks for more is the likeliest to have had it
+// made: Linux' vm.oom_kill_allocating_task.
+func choose(all []process, asking *kernel.ThreadGroup, total int) *process {
+	var best, init, exempt, asks *process
 	for i := range all {
 		p := &all[i]
+		if asking != nil && p.group == asking && p.id != 1 && p.adjust != -1000 {
+			asks = p
+		}
 		switch {
 		case p.id == 1:
 			init = p
@@ -101,12 +108,26 @@ func choose(all []process, total int) *process {
 	}
 	alone := best == nil || init != nil && init.size() > total/4 && best.size() < init.size()/16
 	switch {
+	case !alone && asks != nil && best.points(total) < total/muchFraction:
+		return asks
 	case !alone:
 		return best
 	case init != nil && (best != nil || init.adjust != -1000 || exempt == nil):
 		return init
 	}
 	return exempt
+}
+
+// muchFraction is what part of memory a process must have to be worth killing for
+// that alone.
+const muchFraction = 24
+
+// askingGroup returns the process whose task asks for memory, or nil.
+func askingGroup(ctx context.Context) *kernel.ThreadGroup {
+	if t := kernel.TaskFromContext(ctx); t != nil {
+		return t.ThreadGroup()
+	}
+	return nil
 }
 
 func better(a, b *process, total int) *process {

@@ -1,0 +1,92 @@
+package memory
+
+import (
+	"bytes"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/errors/linuxerr"
+	"gvisor.dev/gvisor/pkg/hostarch"
+	"gvisor.dev/gvisor/pkg/sentry/arch"
+	"gvisor.dev/gvisor/pkg/sentry/kernel"
+
+	"kiln/kernel/machine"
+)
+
+const (
+	// execPlenty is how many pages above the reserve are enough for any execve.
+	execPlenty = 4096
+	// execCopies is how many times the Sentry has a program's arguments in its
+	// heap, with what is left from making them grow.
+	execCopies = 4
+	// execSmall is a size of arguments that needs no question.
+	execSmall = 64 << 10
+	// execMost bounds what is counted: arguments and environment may have 2 MB
+	// each, and execve(2) fails anyway.
+	execMost = 4 << 20
+)
+
+// wrapExec has execve fail with ENOMEM where there is no memory for the
+// arguments, which are first copied into the kernel's heap.
+func (k *Keeper) wrapExec(replace func(uintptr, func(kernel.SyscallFn) kernel.SyscallFn)) {
+	for nr, argv := range map[uintptr]int{unix.SYS_EXECVE: 1, unix.SYS_EXECVEAT: 2} {
+		replace(nr, func(fn kernel.SyscallFn) kernel.SyscallFn {
+			return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
+				if int(k.free())-k.mark < execPlenty {
+					size := vectorBytes(t, args[argv].Pointer()) + vectorBytes(t, args[argv+1].Pointer())
+					if size > execSmall && !k.roomForKernel(size*execCopies/machine.PageSize) {
+						return 0, nil, linuxerr.ENOMEM
+					}
+				}
+				return fn(t, nr, args)
+			}
+		})
+	}
+}
+
+// roomForKernel makes room for the kernel's heap to grow by pages, without
+// killing.
+func (k *Keeper) roomForKernel(pages int) bool {
+	if k.missing(pages) <= 0 {
+		return true
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.reclaimCheap(pages) {
+		return true
+	}
+	k.collect()
+	return k.missing(pages) <= 0
+}
+
+// vectorBytes returns the size of a program's list of strings, as far as it can
+// be read.
+func vectorBytes(t *kernel.Task, addr hostarch.Addr) int {
+	total := 0
+	var word [8]byte
+	for ; addr != 0 && total < execMost; addr += 8 {
+		if _, err := t.CopyInBytes(addr, word[:]); err != nil {
+			break
+		}
+		s := hostarch.Addr(hostarch.ByteOrder.Uint64(word[:]))
+		if s == 0 {
+			break
+		}
+		total += len(word) + stringBytes(t, s, execMost-total)
+	}
+	return total
+}
+
+// stringBytes returns the length of a program's string, at most limit.
+func stringBytes(t *kernel.Task, addr hostarch.Addr, limit int) int {
+	var buf [1024]byte
+	for n := 0; n < limit; {
+		got, _ := t.CopyInBytes(addr+hostarch.Addr(n), buf[:])
+		if end := bytes.IndexByte(buf[:got], 0); end >= 0 {
+			return n + end + 1
+		}
+		if n += got; got < len(buf) {
+			return n
+		}
+	}
+	return limit
+}
