@@ -17,7 +17,9 @@ const (
 	execPlenty = 4096
 	// execCopies is how many times the Sentry has a program's arguments in its
 	// heap, with what is left from making them grow.
-	execCopies = 4
+	execCopies = 8
+	// execFraction is what part of memory arguments may have when it is short.
+	execFraction = 64
 	// execSmall is a size of arguments that needs no question.
 	execSmall = 64 << 10
 	// execMost bounds what is counted: arguments and environment may have 2 MB
@@ -25,17 +27,26 @@ const (
 	execMost = 4 << 20
 )
 
-// wrapExec has execve fail with ENOMEM where there is no memory for the
-// arguments, which are first copied into the kernel's heap.
+// wrapExec has execve fail where there is no memory for the arguments, which are
+// first copied into the kernel's heap: one call at a time does that.
 func (k *Keeper) wrapExec(replace func(uintptr, func(kernel.SyscallFn) kernel.SyscallFn)) {
 	for nr, argv := range map[uintptr]int{unix.SYS_EXECVE: 1, unix.SYS_EXECVEAT: 2} {
 		replace(nr, func(fn kernel.SyscallFn) kernel.SyscallFn {
 			return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
-				if int(k.free())-k.mark < execPlenty {
-					size := vectorBytes(t, args[argv].Pointer()) + vectorBytes(t, args[argv+1].Pointer())
-					if size > execSmall && !k.roomForKernel(size*execCopies/machine.PageSize) {
-						return 0, nil, linuxerr.ENOMEM
-					}
+				if int(k.free())-k.mark >= execPlenty {
+					return fn(t, nr, args)
+				}
+				size := vectorBytes(t, args[argv].Pointer()) + vectorBytes(t, args[argv+1].Pointer())
+				if size <= execSmall {
+					return fn(t, nr, args)
+				}
+				if size/machine.PageSize > k.total/execFraction {
+					return 0, nil, linuxerr.E2BIG
+				}
+				k.exec.Lock()
+				defer k.exec.Unlock()
+				if !k.roomForKernel(size * execCopies / machine.PageSize) {
+					return 0, nil, linuxerr.ENOMEM
 				}
 				return fn(t, nr, args)
 			}

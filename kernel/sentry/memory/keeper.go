@@ -57,7 +57,8 @@ type Keeper struct {
 
 	kernel  *kernel.Kernel
 	reclaim []Reclaim
-	window  uintptr // address of the memory file's first byte
+	window  uintptr    // address of the memory file's first byte
+	exec    sync.Mutex // held while large arguments are copied; before mu
 	full    atomic.Bool
 	share   share
 

@@ -114,9 +114,13 @@ func TestChoose(t *testing.T) {
 func TestChooseAsking(t *testing.T) {
 	const total = 16384
 	group := new(kernel.ThreadGroup)
-	small := []process{{id: 1, resident: 500}, {id: 2, group: group, resident: 20}, {id: 3, resident: 30}}
+	small := []process{{id: 1, resident: 500}, {id: 2, group: group, resident: 20, family: 2}, {id: 3, resident: 30, family: 3}}
 	if p := choose(small, group, total); p == nil || p.id != 2 {
 		t.Errorf("among small processes %+v is chosen, want the one that asks", p)
+	}
+	bomb := append(small[:3:3], process{id: 5, resident: 30, family: 3}, process{id: 6, resident: 30, family: 3}, process{id: 7, resident: 30, family: 3})
+	if p := choose(bomb, group, total); p == nil || p.id != 7 {
+		t.Errorf("beside a large family %+v is chosen, want its youngest", p)
 	}
 	large := append(small, process{id: 4, resident: 5000})
 	if p := choose(large, group, total); p == nil || p.id != 4 {

@@ -48,9 +48,9 @@ type process struct {
 	id       kernel.ThreadID
 	mm       *mm.MemoryManager
 	resident int
-	held     int // by the kernel on its behalf
-	adjust   int // oom_score_adj, -1000 to 1000
-	idle     bool
+	held     int             // by the kernel on its behalf
+	adjust   int             // oom_score_adj, -1000 to 1000
+	family   kernel.ThreadID // the child of process 1 that it comes from
 }
 
 // points is Linux' oom_badness (mm/oom_kill.c), with what the kernel holds for
@@ -87,9 +87,11 @@ func (k *Keeper) kill(ctx context.Context) *victim {
 // process 1, whose end is the machine's: as Linux does. But where process 1 is
 // all but alone in what it has, the end of the others would give nothing back.
 //
-// Where nobody has much, memory is the kernel's, for something that is not
-// counted, and the process that asks for more is the likeliest to have had it
-// made: Linux' vm.oom_kill_allocating_task.
+// Where nobody has much, there are many of them, or memory is the kernel's for
+// something that is not counted. Then a family decides, the processes that come
+// from one child of process 1: the one that has by far the most loses a process.
+// Else it is the process that asks, the likeliest to have had that memory taken:
+// Linux' vm.oom_kill_allocating_task.
 func choose(all []process, asking *kernel.ThreadGroup, total int) *process {
 	var best, init, exempt, asks *process
 	for i := range all {
@@ -109,7 +111,7 @@ func choose(all []process, asking *kernel.ThreadGroup, total int) *process {
 	alone := best == nil || init != nil && init.size() > total/4 && best.size() < init.size()/16
 	switch {
 	case !alone && asks != nil && best.points(total) < total/muchFraction:
-		return asks
+		return choosePoor(all, asks, total)
 	case !alone:
 		return best
 	case init != nil && (best != nil || init.adjust != -1000 || exempt == nil):
@@ -117,6 +119,52 @@ func choose(all []process, asking *kernel.ThreadGroup, total int) *process {
 	}
 	return exempt
 }
+
+// choosePoor is choose where nobody has much.
+func choosePoor(all []process, asks *process, total int) *process {
+	sizes := map[kernel.ThreadID]int{}
+	most := asks.family
+	for i := range all {
+		p := &all[i]
+		if p.id == 1 || p.adjust == -1000 {
+			continue
+		}
+		if sizes[p.family] += p.size() + 1; sizes[p.family] > sizes[most] {
+			most = p.family
+		}
+	}
+	if sizes[most] < 2*sizes[asks.family] {
+		return asks
+	}
+	var best *process
+	for i := range all {
+		if p := &all[i]; p.family == most && p.id != 1 && p.adjust != -1000 {
+			best = better(best, p, total)
+		}
+	}
+	return best
+}
+
+// familyOf returns the process below process 1 that a process comes from.
+func familyOf(ns *kernel.PIDNamespace, tg *kernel.ThreadGroup) kernel.ThreadID {
+	id := ns.IDOfThreadGroup(tg)
+	for range maxFamily {
+		parent := tg.Leader().Parent()
+		if parent == nil {
+			break
+		}
+		tg = parent.ThreadGroup()
+		up := ns.IDOfThreadGroup(tg)
+		if up <= 1 {
+			break
+		}
+		id = up
+	}
+	return id
+}
+
+// maxFamily bounds how many generations are looked at.
+const maxFamily = 64
 
 // muchFraction is what part of memory a process must have to be worth killing for
 // that alone.
@@ -163,7 +211,7 @@ func (k *Keeper) processes(ctx context.Context) []process {
 		if !ok {
 			i = len(all)
 			index[tg] = i
-			all = append(all, process{group: tg, id: ns.IDOfThreadGroup(tg), adjust: int(t.OOMScoreAdj())})
+			all = append(all, process{group: tg, id: ns.IDOfThreadGroup(tg), adjust: int(t.OOMScoreAdj()), family: familyOf(ns, tg)})
 		}
 		p := &all[i]
 		p.held += taskPages
