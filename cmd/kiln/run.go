@@ -39,6 +39,9 @@ The first word chooses between KVM, QEMU's translation, and whatever works
 Exit statuses beside the program's: 2 bad input, 125 QEMU failed, 137 killed
 because it did not end when asked, 254 the kernel crashed.
 
+Standard output and error come out apart, unless -i gives the program a
+terminal.
+
 Signals that kiln run gets are the program's. TERM asks it to end, by the
 image's stop signal, and after --stop-timeout the machine is killed; another
 TERM or an INT kills it at once, and so do three INTs within two seconds.
