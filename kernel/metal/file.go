@@ -31,6 +31,8 @@ const (
 	pipeOrder    = 4
 
 	oNonblock = 0x800
+	oAccmode  = 3
+	oWronly   = 1
 	oRdwr     = 2
 )
 
@@ -84,8 +86,9 @@ var (
 func initFiles() {
 	files = at[[maxFiles]file](allocTable(unsafe.Sizeof(*files)))
 	watches = at[[maxWatches]watch](allocTable(unsafe.Sizeof(*watches)))
-	for fd := range 3 {
-		files[fd] = file{kind: fileSerial, serial: &console, flags: oRdwr}
+	files[0] = file{kind: fileSerial, serial: &console, flags: oRdwr}
+	for fd := 1; fd <= 2; fd++ {
+		files[fd] = file{kind: fileSerial, serial: &console, flags: oWronly}
 	}
 	console.listen(&files[0], serialVector)
 }

@@ -50,6 +50,9 @@ func restart(t *thread) {
 func readFile(f *file, p []byte) int64 {
 	switch f.kind {
 	case fileSerial:
+		if f.flags&oAccmode == oWronly {
+			return -eBADF // the Sentry lets a program open its output for reading
+		}
 		if n := f.serial.read(p); n > 0 || len(p) == 0 {
 			return int64(n)
 		}

@@ -382,6 +382,8 @@ static void become(void)
 	struct itimerval tick = {{0, TICK * 1000}, {0, TICK * 1000}};
 	pthread_t t;
 
+	for (int i = 1; i < 65; i++)
+		signal(i, SIG_DFL);
 	setsid();
 	unshare(CLONE_NEWNS);
 	mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
@@ -572,6 +574,10 @@ int main(int argc, char **argv)
 		puts("fuzz: ok");
 		return 0;
 	}
+	// Programs send signals to process groups that they guess.
+	for (int i = 1; i < 65; i++)
+		if (i != SIGCHLD)
+			signal(i, SIG_IGN);
 	chmod("/mnt", 01777);
 	chmod("/media", 01777);
 	long end = now() + atol(argv[3]) * 1000;
