@@ -6,6 +6,9 @@ import (
 	"strings"
 
 	"gvisor.dev/gvisor/pkg/context"
+	"gvisor.dev/gvisor/pkg/hostarch"
+	"gvisor.dev/gvisor/pkg/sentry/arch"
+	"gvisor.dev/gvisor/pkg/sentry/kernel"
 	"gvisor.dev/gvisor/pkg/sentry/usage"
 
 	"kiln/kernel/machine"
@@ -64,18 +67,49 @@ func accountOf(m machine.MemInfo, u usage.MemoryStats, h heapStats) account {
 // the page cache, and what a collection finds, of which a part is a guess.
 func (a account) available() uint64 { return a.free - a.keep + a.cache + a.garbage/2 }
 
-// meminfo makes /proc/meminfo, proc_meminfo(5). There is no swap, and no list of
-// active pages: all are.
-func (k *Keeper) meminfo(context.Context) (string, error) {
+// account makes the machine's account, and returns the Sentry's count.
+func (k *Keeper) account() (account, usage.MemoryStats, error) {
 	m, err := k.state()
 	if err != nil {
-		return "", err
+		return account{}, usage.MemoryStats{}, err
 	}
 	// As in gVisor, a count that is a little old is good enough.
 	_ = k.kernel.MemoryFile().UpdateUsage(nil)
 	u, _ := usage.MemoryAccounting.Copy()
+	return accountOf(m, u, readHeap()), u, nil
+}
+
+// sysinfo is sysinfo(2) with the figures of /proc/meminfo.
+func (k *Keeper) sysinfo(fn kernel.SyscallFn) kernel.SyscallFn {
+	return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
+		n, control, err := fn(t, nr, args)
+		if err != nil {
+			return n, control, err
+		}
+		a, _, err := k.account()
+		if err != nil {
+			return n, control, err
+		}
+		var ram [4 * 8]byte // totalram, freeram, sharedram, bufferram; include/uapi/linux/sysinfo.h
+		for i, kb := range []uint64{a.total, a.free, a.files, 0} {
+			hostarch.ByteOrder.PutUint64(ram[8*i:], kb<<10)
+		}
+		_, err = t.CopyOutBytes(args[0].Pointer()+sysinfoRAM, ram[:])
+		return n, control, err
+	}
+}
+
+// sysinfoRAM is where totalram lies in struct sysinfo.
+const sysinfoRAM = 32
+
+// meminfo makes /proc/meminfo, proc_meminfo(5). There is no swap, and no list of
+// active pages: all are.
+func (k *Keeper) meminfo(context.Context) (string, error) {
+	a, u, err := k.account()
+	if err != nil {
+		return "", err
+	}
 	dirty, writeback := usage.DirtyMemoryAccounting.Copy()
-	a := accountOf(m, u, readHeap())
 	var b strings.Builder
 	for _, l := range []struct {
 		name string

@@ -55,6 +55,7 @@ func (k *Keeper) Wrap(table *kernel.SyscallTable) {
 	}
 	replace(unix.SYS_GETRANDOM, k.randomInPieces)
 	replace(unix.SYS_FALLOCATE, k.fallocate)
+	replace(unix.SYS_SYSINFO, k.sysinfo)
 	k.wrapExec(replace)
 	k.wrapMakers(replace)
 	table.Init()
