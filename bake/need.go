@@ -26,10 +26,16 @@ var needs = []need{
 	{
 		// glibc reads the one locale beside C that programs may expect
 		// everywhere; musl has it built in.
-		name:  "locale C.UTF-8",
-		calls: []string{"setlocale", "newlocale", "__newlocale"},
-		text:  []string{"/usr/lib/locale"},
-		add:   (*baker).addLocale,
+		name: "locale C.UTF-8",
+		calls: []string{
+			"setlocale", "newlocale", "__newlocale",
+			// std::locale by name, of libstdc++ and libc++.
+			"_ZNSt6localeC1EPKc", "_ZNSt6localeC2EPKc", "_ZNSt6localeC1ERKS_PKci", "_ZNSt6localeC2ERKS_PKci",
+			"_ZNSt3__16localeC1EPKc", "_ZNSt3__16localeC2EPKc", "_ZNSt3__16localeC1ERKS0_PKci", "_ZNSt3__16localeC2ERKS0_PKci",
+			"_ZNSt3__16localeC1ERKNS_12basic_stringIcNS_11char_traitsIcEENS_9allocatorIcEEEE",
+		},
+		text: []string{"/usr/lib/locale"},
+		add:  (*baker).addLocale,
 	},
 	{
 		name:  "time zones",
