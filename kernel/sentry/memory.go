@@ -78,7 +78,7 @@ func (s *Sentry) keepMemory() error {
 		return errors.New("the Sentry has no system call table")
 	}
 	s.memory.Wrap(table)
-	return s.memory.Start(s.kernel, s.storage.reclaim, s.networks.reclaim)
+	return s.memory.Start(s.kernel, s.storage.reclaim)
 }
 
 // cacheMemory is disk.Options.Memory.
