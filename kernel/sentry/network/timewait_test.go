@@ -144,7 +144,9 @@ func TestTimeWaitBound(t *testing.T) {
 			before := heapInUse()
 			run(10 * limit)
 			// Each would be 10 KB.
-			if grown := heapInUse() - before; grown > limit*1000 {
+			// Unbounded it would be some 60,000 a connection of the
+			// limit; some of the last are still on their way out.
+			if grown := heapInUse() - before; grown > limit*5000 {
 				t.Errorf("the heap grew by %d bytes after %d connections more", grown, 10*limit)
 			}
 			if n := len(tcpip.GetDanglingEndpoints()) - dangling; n > limit {
