@@ -42,7 +42,7 @@ type share struct {
 }
 
 const (
-	// heapShare is the kernel's share of memory. The Go runtime collects all
+	// Their quotient is the kernel's share of memory. The Go runtime collects all
 	// the time when its own limit of a half is near (setUpMemory).
 	shareNumerator, shareDenominator = 3, 8
 	// minShare is for small machines: the kernel itself has some MB.
