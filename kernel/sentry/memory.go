@@ -1,17 +1,13 @@
 package sentry
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"runtime/debug"
 
-	"gvisor.dev/gvisor/pkg/abi"
 	"gvisor.dev/gvisor/pkg/memutil"
-	"gvisor.dev/gvisor/pkg/sentry/arch"
 	"gvisor.dev/gvisor/pkg/sentry/fsimpl/tmpfs"
-	"gvisor.dev/gvisor/pkg/sentry/kernel"
 	"gvisor.dev/gvisor/pkg/sentry/pgalloc"
 	"gvisor.dev/gvisor/pkg/sentry/usage"
 
@@ -73,11 +69,7 @@ func newMemoryFile() (*pgalloc.MemoryFile, error) {
 
 // keepMemory has the keeper watch over the tasks that will run.
 func (s *Sentry) keepMemory() error {
-	table, ok := kernel.LookupSyscallTable(abi.Linux, arch.AMD64)
-	if !ok {
-		return errors.New("the Sentry has no system call table")
-	}
-	s.memory.Wrap(table)
+	s.memory.Wrap()
 	return s.memory.Start(s.kernel, s.storage.reclaim)
 }
 

@@ -83,12 +83,12 @@ func (n *networks) releaseLater() {
 		}
 	})
 	time.AfterFunc(releaseAfter, release)
-	linux.Wrap(unix.SYS_SOCKET, func(next kernel.SyscallFn) kernel.SyscallFn {
+	linux.Wrap(map[uintptr]linux.Wrapper{unix.SYS_SOCKET: func(next kernel.SyscallFn) kernel.SyscallFn {
 		return func(t *kernel.Task, sysno uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
 			release()
 			return next(t, sysno, args)
 		}
-	})
+	}})
 }
 
 // resolvChanged is network.Options.OnResolv: it must not block.

@@ -36,7 +36,7 @@ import (
 // A TCP socket's file is therefore one of ours around gVisor's (socketfile.go).
 var corkCorrection = correction{
 	name:  "cork",
-	calls: map[uintptr]wrapper{unix.SYS_SOCKET: aroundSockets},
+	calls: map[uintptr]Wrapper{unix.SYS_SOCKET: aroundSockets},
 }
 
 // ceiling is how long data waits for more.

@@ -23,7 +23,7 @@ import (
 // SIOCGIFADDR. test/linux/src/interfaces.c, also for eth0 where the host has one.
 var interfacesCorrection = correction{
 	name:  "interfaces",
-	calls: map[uintptr]wrapper{unix.SYS_IOCTL: interfaceIoctls},
+	calls: map[uintptr]Wrapper{unix.SYS_IOCTL: interfaceIoctls},
 }
 
 // ethernetFlags are those that a device has beside gVisor's.

@@ -23,13 +23,13 @@ import (
 // correction is one difference between gVisor and Linux, and its mend.
 type correction struct {
 	name  string               // of its file, and of its row in docs/linux.md
-	calls map[uintptr]wrapper  // by system call number
+	calls map[uintptr]Wrapper  // by system call number
 	apply func(*kernel.Kernel) // what else it needs, or nil
 }
 
-// A wrapper returns what answers a system call instead of next. A system call
+// A Wrapper returns what answers a system call instead of next. A system call
 // that gVisor does not know has a next that returns ENOSYS.
-type wrapper func(next kernel.SyscallFn) kernel.SyscallFn
+type Wrapper func(next kernel.SyscallFn) kernel.SyscallFn
 
 // corrections are all of them. Where two wrap a call, the later is asked first.
 var corrections = []correction{
@@ -58,15 +58,17 @@ func Correct(k *kernel.Kernel) {
 	linux.AMD64.Init()
 }
 
-// Wrap has do answer a system call instead of the entry that it is given. No
-// task may run yet.
-func Wrap(sysno uintptr, do func(next kernel.SyscallFn) kernel.SyscallFn) {
-	replace(sysno, "", do)
+// Wrap has calls, by system call number, answered by what their wrappers return.
+// No task may run yet.
+func Wrap(calls map[uintptr]Wrapper) {
+	for sysno, wrap := range calls {
+		replace(sysno, "", wrap)
+	}
 	linux.AMD64.Init()
 }
 
 // replace changes an entry of the table, which Init then takes over.
-func replace(sysno uintptr, name string, wrap wrapper) {
+func replace(sysno uintptr, name string, wrap Wrapper) {
 	entry, ok := linux.AMD64.Table[sysno]
 	if !ok {
 		entry = kernel.Syscall{Name: fmt.Sprintf("%s (%d)", name, sysno), Fn: missing, SupportLevel: kernel.SupportFull}
@@ -82,6 +84,6 @@ func missing(t *kernel.Task, sysno uintptr, args arch.SyscallArguments) (uintptr
 }
 
 // instead returns the wrapper of a correction that never asks gVisor.
-func instead(fn kernel.SyscallFn) wrapper {
+func instead(fn kernel.SyscallFn) Wrapper {
 	return func(kernel.SyscallFn) kernel.SyscallFn { return fn }
 }

@@ -17,7 +17,7 @@ import (
 // test/linux/src/locks.c.
 var locksCorrection = correction{
 	name:  "locks",
-	calls: map[uintptr]wrapper{unix.SYS_FCNTL: keepLockFields},
+	calls: map[uintptr]Wrapper{unix.SYS_FCNTL: keepLockFields},
 }
 
 func keepLockFields(next kernel.SyscallFn) kernel.SyscallFn {

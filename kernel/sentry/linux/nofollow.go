@@ -25,7 +25,7 @@ import (
 // Other opens pay for a look at their flags.
 var nofollowCorrection = correction{
 	name: "nofollow",
-	calls: map[uintptr]wrapper{
+	calls: map[uintptr]Wrapper{
 		unix.SYS_OPEN:    openWrapper(openArguments),
 		unix.SYS_OPENAT:  openWrapper(openatArguments),
 		unix.SYS_OPENAT2: openWrapper(openat2Arguments),
@@ -60,7 +60,7 @@ func openat2Arguments(t *kernel.Task, args arch.SyscallArguments) openRequest {
 	return openRequest{args[0].Int(), args[1].Pointer(), uint32(how.Flags), how.Resolve}
 }
 
-func openWrapper(request func(*kernel.Task, arch.SyscallArguments) openRequest) wrapper {
+func openWrapper(request func(*kernel.Task, arch.SyscallArguments) openRequest) Wrapper {
 	const both = linux.O_NOFOLLOW | linux.O_DIRECTORY
 	return func(next kernel.SyscallFn) kernel.SyscallFn {
 		return func(t *kernel.Task, sysno uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {

@@ -32,7 +32,7 @@ import (
 // second never. test/linux/src/recv.c.
 var recvCorrection = correction{
 	name: "recv",
-	calls: map[uintptr]wrapper{
+	calls: map[uintptr]Wrapper{
 		sysunix.SYS_SOCKETPAIR: aroundPair,
 		sysunix.SYS_RECVMSG:    reportCloexec,
 		sysunix.SYS_RECVMMSG:   reportCloexecs,

@@ -28,7 +28,7 @@ import (
 // as it says to monitors of its own. A task that calls execve keeps gVisor's.
 var robustCorrection = correction{
 	name:  "robust",
-	calls: map[uintptr]wrapper{unix.SYS_FUTEX: awaitHandover},
+	calls: map[uintptr]Wrapper{unix.SYS_FUTEX: awaitHandover},
 	apply: func(*kernel.Kernel) {
 		seccheck.Global.AppendSink(&exitSink{}, []seccheck.PointReq{{Pt: seccheck.PointTaskExit}})
 	},

@@ -25,7 +25,7 @@ import (
 // the order in which they became ready. test/linux/src/sched.c.
 var schedCorrection = correction{
 	name: "sched",
-	calls: map[uintptr]wrapper{
+	calls: map[uintptr]Wrapper{
 		unix.SYS_SCHED_SETPARAM:         instead(schedSetparam),
 		unix.SYS_SCHED_GETPARAM:         instead(schedGetparam),
 		unix.SYS_SCHED_SETSCHEDULER:     instead(schedSetscheduler),

@@ -12,7 +12,7 @@ import (
 // fs/signalfd.c). gVisor returns 0. test/linux/src/signalfd.c.
 var signalfdCorrection = correction{
 	name: "signalfd",
-	calls: map[uintptr]wrapper{
+	calls: map[uintptr]Wrapper{
 		unix.SYS_SIGNALFD:  returnDescriptor,
 		unix.SYS_SIGNALFD4: returnDescriptor,
 	},

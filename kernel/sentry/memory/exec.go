@@ -10,6 +10,7 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/kernel"
 
 	"kiln/kernel/machine"
+	"kiln/kernel/sentry/linux"
 )
 
 const (
@@ -27,30 +28,36 @@ const (
 	execMost = 4 << 20
 )
 
-// wrapExec has execve fail where there is no memory for the arguments, which are
-// first copied into the kernel's heap: one call at a time does that.
-func (k *Keeper) wrapExec(replace func(uintptr, func(kernel.SyscallFn) kernel.SyscallFn)) {
-	for nr, argv := range map[uintptr]int{unix.SYS_EXECVE: 1, unix.SYS_EXECVEAT: 2} {
-		replace(nr, func(fn kernel.SyscallFn) kernel.SyscallFn {
-			return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
-				if int(k.free())-k.mark >= execPlenty {
-					return fn(t, nr, args)
-				}
-				size := vectorBytes(t, args[argv].Pointer()) + vectorBytes(t, args[argv+1].Pointer())
-				if size <= execSmall {
-					return fn(t, nr, args)
-				}
-				if size/machine.PageSize > k.total/execFraction {
-					return 0, nil, linuxerr.E2BIG
-				}
-				k.exec.Lock()
-				defer k.exec.Unlock()
-				if !k.roomForKernel(size * execCopies / machine.PageSize) {
-					return 0, nil, linuxerr.ENOMEM
-				}
-				return fn(t, nr, args)
-			}
-		})
+// execs are the calls that execute programs. They fail where there is no memory
+// for the arguments, which are first copied into the kernel's heap: one call at a
+// time does that.
+func (k *Keeper) execs() map[uintptr]linux.Wrapper {
+	return map[uintptr]linux.Wrapper{
+		unix.SYS_EXECVE:   func(fn kernel.SyscallFn) kernel.SyscallFn { return k.execute(fn, 1) },
+		unix.SYS_EXECVEAT: func(fn kernel.SyscallFn) kernel.SyscallFn { return k.execute(fn, 2) },
+	}
+}
+
+// execute is a call whose argument argv is a program's argument list, and the
+// next its environment.
+func (k *Keeper) execute(fn kernel.SyscallFn, argv int) kernel.SyscallFn {
+	return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
+		if int(k.free())-k.mark >= execPlenty {
+			return fn(t, nr, args)
+		}
+		size := vectorBytes(t, args[argv].Pointer()) + vectorBytes(t, args[argv+1].Pointer())
+		if size <= execSmall {
+			return fn(t, nr, args)
+		}
+		if size/machine.PageSize > k.total/execFraction {
+			return 0, nil, linuxerr.E2BIG
+		}
+		k.exec.Lock()
+		defer k.exec.Unlock()
+		if !k.roomForKernel(size * execCopies / machine.PageSize) {
+			return 0, nil, linuxerr.ENOMEM
+		}
+		return fn(t, nr, args)
 	}
 }
 

@@ -2,7 +2,7 @@ package memory
 
 import (
 	"golang.org/x/sys/unix"
-	"gvisor.dev/gvisor/pkg/abi/linux"
+	abi "gvisor.dev/gvisor/pkg/abi/linux"
 	"gvisor.dev/gvisor/pkg/errors/linuxerr"
 	"gvisor.dev/gvisor/pkg/hostarch"
 	"gvisor.dev/gvisor/pkg/sentry/arch"
@@ -12,6 +12,7 @@ import (
 	"gvisor.dev/gvisor/pkg/usermem"
 
 	"kiln/kernel/machine"
+	"kiln/kernel/sentry/linux"
 	"kiln/kernel/sentry/platform"
 )
 
@@ -23,13 +24,23 @@ import (
 // A write to a file in memory fails with ENOSPC while there still is some
 // memory, so that programs go on.
 
-// Wrap puts the keeper's calls into a system call table. It is called once,
-// before tasks run.
-func (k *Keeper) Wrap(table *kernel.SyscallTable) {
-	replace := func(nr uintptr, wrap func(kernel.SyscallFn) kernel.SyscallFn) {
-		s := table.Table[nr]
-		s.Fn = wrap(s.Fn)
-		table.Table[nr] = s
+// Wrap has the keeper's calls answer programs. It is called once, before tasks
+// run.
+func (k *Keeper) Wrap() {
+	linux.Wrap(k.movers())
+	linux.Wrap(k.execs())
+	linux.Wrap(k.refused())
+	linux.Wrap(k.bounded())
+}
+
+// movers are the calls that move data, in pieces.
+func (k *Keeper) movers() map[uintptr]linux.Wrapper {
+	calls := map[uintptr]linux.Wrapper{
+		unix.SYS_SENDFILE:        func(fn kernel.SyscallFn) kernel.SyscallFn { return k.repeated(fn, 3, 0) },
+		unix.SYS_COPY_FILE_RANGE: func(fn kernel.SyscallFn) kernel.SyscallFn { return k.repeated(fn, 4, 2) },
+		unix.SYS_GETRANDOM:       k.randomInPieces,
+		unix.SYS_FALLOCATE:       k.fallocate,
+		unix.SYS_SYSINFO:         k.sysinfo,
 	}
 	for _, c := range []struct {
 		nr     uintptr
@@ -47,18 +58,9 @@ func (k *Keeper) Wrap(table *kernel.SyscallTable) {
 		{unix.SYS_PWRITEV, true, transfer{write: true, offset: true}},
 		{unix.SYS_PWRITEV2, true, transfer{write: true, offset: true, flags: true}},
 	} {
-		replace(c.nr, func(fn kernel.SyscallFn) kernel.SyscallFn { return k.inPieces(fn, c.move, c.vector) })
+		calls[c.nr] = func(fn kernel.SyscallFn) kernel.SyscallFn { return k.inPieces(fn, c.move, c.vector) }
 	}
-	for nr, size := range map[uintptr]int{unix.SYS_SENDFILE: 3, unix.SYS_COPY_FILE_RANGE: 4} {
-		out := map[int]int{3: 0, 4: 2}[size] // argument with the descriptor that is written to
-		replace(nr, func(fn kernel.SyscallFn) kernel.SyscallFn { return k.repeated(fn, size, out) })
-	}
-	replace(unix.SYS_GETRANDOM, k.randomInPieces)
-	replace(unix.SYS_FALLOCATE, k.fallocate)
-	replace(unix.SYS_SYSINFO, k.sysinfo)
-	k.wrapExec(replace)
-	k.wrapMakers(replace)
-	table.Init()
+	return calls
 }
 
 // memoryMajor is the major number of the devices without hardware, MEM_MAJOR in
@@ -201,28 +203,28 @@ func (k *Keeper) roomForFiles(pages int) bool {
 // overwrites reports whether a file has all its pages, so that to write to it
 // takes no new ones but at its end.
 func (k *Keeper) overwrites(t *kernel.Task, file *vfs.FileDescription) bool {
-	s, err := file.Stat(t, vfs.StatOptions{Mask: linux.STATX_SIZE | linux.STATX_BLOCKS})
+	s, err := file.Stat(t, vfs.StatOptions{Mask: abi.STATX_SIZE | abi.STATX_BLOCKS})
 	if err != nil || s.Size == 0 || s.Blocks*512 < s.Size {
 		return false
 	}
-	if file.StatusFlags()&linux.O_APPEND != 0 {
+	if file.StatusFlags()&abi.O_APPEND != 0 {
 		return false
 	}
-	at, err := file.Seek(t, 0, linux.SEEK_CUR)
+	at, err := file.Seek(t, 0, abi.SEEK_CUR)
 	return err == nil && uint64(at) < s.Size
 }
 
 // neverBlocks reports whether reading and writing a file never waits for
 // somebody else: a regular file, or a device without an end.
 func neverBlocks(t *kernel.Task, file *vfs.FileDescription) bool {
-	s, err := file.Stat(t, vfs.StatOptions{Mask: linux.STATX_TYPE})
-	if err != nil || s.Mask&linux.STATX_TYPE == 0 {
+	s, err := file.Stat(t, vfs.StatOptions{Mask: abi.STATX_TYPE})
+	if err != nil || s.Mask&abi.STATX_TYPE == 0 {
 		return false
 	}
-	switch s.Mode & linux.S_IFMT {
-	case linux.S_IFREG, linux.S_IFBLK:
+	switch s.Mode & abi.S_IFMT {
+	case abi.S_IFREG, abi.S_IFBLK:
 		return true
-	case linux.S_IFCHR: // /dev/null, zero, full, random, urandom
+	case abi.S_IFCHR: // /dev/null, zero, full, random, urandom
 		return s.RdevMajor == memoryMajor
 	}
 	return false
@@ -273,7 +275,7 @@ func (k *Keeper) randomInPieces(fn kernel.SyscallFn) kernel.SyscallFn {
 		if left <= platform.MoveLimit {
 			return fn(t, nr, args)
 		}
-		left = min(left, uint(linux.MAX_RW_COUNT))
+		left = min(left, uint(abi.MAX_RW_COUNT))
 		for at := args[0].Pointer(); left > 0; {
 			piece := min(left, platform.MoveLimit)
 			if !k.room(t, int(piece/machine.PageSize)+2) {

@@ -2,12 +2,14 @@ package memory
 
 import (
 	"golang.org/x/sys/unix"
-	"gvisor.dev/gvisor/pkg/abi/linux"
+	abi "gvisor.dev/gvisor/pkg/abi/linux"
 	"gvisor.dev/gvisor/pkg/errors/linuxerr"
 	"gvisor.dev/gvisor/pkg/sentry/arch"
 	"gvisor.dev/gvisor/pkg/sentry/kernel"
 	"gvisor.dev/gvisor/pkg/sentry/socket"
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
+
+	"kiln/kernel/sentry/linux"
 )
 
 // makers are the calls that make the kernel keep something for a program, with
@@ -42,15 +44,15 @@ var conditional = map[uintptr]struct {
 	makes func(arch.SyscallArguments) bool
 	err   error
 }{
-	unix.SYS_OPEN:   {func(a arch.SyscallArguments) bool { return a[1].Uint()&linux.O_CREAT != 0 }, linuxerr.ENOSPC},
-	unix.SYS_OPENAT: {func(a arch.SyscallArguments) bool { return a[2].Uint()&linux.O_CREAT != 0 }, linuxerr.ENOSPC},
+	unix.SYS_OPEN:   {func(a arch.SyscallArguments) bool { return a[1].Uint()&abi.O_CREAT != 0 }, linuxerr.ENOSPC},
+	unix.SYS_OPENAT: {func(a arch.SyscallArguments) bool { return a[2].Uint()&abi.O_CREAT != 0 }, linuxerr.ENOSPC},
 	unix.SYS_FCNTL: {func(a arch.SyscallArguments) bool {
-		return a[1].Int() == linux.F_SETLK || a[1].Int() == linux.F_SETLKW || a[1].Int() == linux.F_OFD_SETLK || a[1].Int() == linux.F_OFD_SETLKW
+		return a[1].Int() == abi.F_SETLK || a[1].Int() == abi.F_SETLKW || a[1].Int() == abi.F_OFD_SETLK || a[1].Int() == abi.F_OFD_SETLKW
 	}, linuxerr.ENOLCK},
-	unix.SYS_EPOLL_CTL: {func(a arch.SyscallArguments) bool { return a[1].Int() == linux.EPOLL_CTL_ADD }, linuxerr.ENOMEM},
+	unix.SYS_EPOLL_CTL: {func(a arch.SyscallArguments) bool { return a[1].Int() == abi.EPOLL_CTL_ADD }, linuxerr.ENOMEM},
 	unix.SYS_SIGNALFD:  {func(a arch.SyscallArguments) bool { return a[0].Int() == -1 }, linuxerr.ENOMEM},
 	unix.SYS_SIGNALFD4: {func(a arch.SyscallArguments) bool { return a[0].Int() == -1 }, linuxerr.ENOMEM},
-	unix.SYS_PRCTL:     {func(a arch.SyscallArguments) bool { return a[0].Int() == linux.PR_SET_SECCOMP }, linuxerr.ENOMEM},
+	unix.SYS_PRCTL:     {func(a arch.SyscallArguments) bool { return a[0].Int() == abi.PR_SET_SECCOMP }, linuxerr.ENOMEM},
 }
 
 // senders are the calls that queue data in a socket.
@@ -70,49 +72,55 @@ const (
 // MaxThreads returns how many tasks there may be.
 func (k *Keeper) MaxThreads() int { return max(k.total*4096/threadBytes, minThreads) }
 
-// wrapMakers has calls refused.
-func (k *Keeper) wrapMakers(replace func(uintptr, func(kernel.SyscallFn) kernel.SyscallFn)) {
+// refused are the calls that fail while the kernel's objects have their share.
+func (k *Keeper) refused() map[uintptr]linux.Wrapper {
+	calls := map[uintptr]linux.Wrapper{}
 	for nr, err := range makers {
-		replace(nr, func(fn kernel.SyscallFn) kernel.SyscallFn {
-			return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
-				if k.full.Load() && k.Full(t) {
-					return 0, nil, err
-				}
-				return fn(t, nr, args)
+		calls[nr] = failing(func(t *kernel.Task, _ arch.SyscallArguments) error {
+			if k.Full(t) {
+				return err
 			}
+			return nil
 		})
 	}
 	for nr, c := range conditional {
-		replace(nr, func(fn kernel.SyscallFn) kernel.SyscallFn {
-			return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
-				if k.full.Load() && c.makes(args) && k.Full(t) {
-					return 0, nil, c.err
-				}
-				return fn(t, nr, args)
+		calls[nr] = failing(func(t *kernel.Task, args arch.SyscallArguments) error {
+			if k.full.Load() && c.makes(args) && k.Full(t) {
+				return c.err
 			}
+			return nil
 		})
 	}
 	for _, nr := range senders {
-		replace(nr, func(fn kernel.SyscallFn) kernel.SyscallFn {
-			return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
-				if k.full.Load() {
-					if err := k.refuseSend(t, args[0].Int()); err != nil {
-						return 0, nil, err
-					}
-				}
-				return fn(t, nr, args)
+		calls[nr] = failing(k.refuseSend)
+	}
+	return calls
+}
+
+// bounded are the calls that fail where there are as many objects as there may
+// be of a kind.
+func (k *Keeper) bounded() map[uintptr]linux.Wrapper {
+	calls := map[uintptr]linux.Wrapper{}
+	for _, nr := range clones {
+		calls[nr] = failing(func(t *kernel.Task, _ arch.SyscallArguments) error {
+			if t.Kernel().RootPIDNamespace().NumTasks() >= k.MaxThreads() {
+				return linuxerr.EAGAIN
 			}
+			return nil
 		})
 	}
-	for _, nr := range clones {
-		replace(nr, func(fn kernel.SyscallFn) kernel.SyscallFn {
-			return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
-				if t.Kernel().RootPIDNamespace().NumTasks() >= k.MaxThreads() {
-					return 0, nil, linuxerr.EAGAIN
-				}
-				return fn(t, nr, args)
+	return calls
+}
+
+// failing wraps a call that fails where refuse returns an error.
+func failing(refuse func(*kernel.Task, arch.SyscallArguments) error) linux.Wrapper {
+	return func(next kernel.SyscallFn) kernel.SyscallFn {
+		return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
+			if err := refuse(t, args); err != nil {
+				return 0, nil, err
 			}
-		})
+			return next(t, nr, args)
+		}
 	}
 }
 
@@ -125,7 +133,7 @@ func (k *Keeper) refuseData(t *kernel.Task, file *vfs.FileDescription, tr transf
 	}
 	switch impl := file.Impl().(type) {
 	case socket.Socket:
-		if family, _, _ := impl.Type(); family == linux.AF_UNIX && k.Full(t) {
+		if family, _, _ := impl.Type(); family == abi.AF_UNIX && k.Full(t) {
 			return linuxerr.ENOBUFS
 		}
 	case interface{ PipeSize() int64 }:
@@ -136,9 +144,12 @@ func (k *Keeper) refuseData(t *kernel.Task, file *vfs.FileDescription, tr transf
 	return nil
 }
 
-// refuseSend is refuseData for a descriptor.
-func (k *Keeper) refuseSend(t *kernel.Task, fd int32) error {
-	file := t.GetFile(fd)
+// refuseSend is refuseData for a call with a descriptor.
+func (k *Keeper) refuseSend(t *kernel.Task, args arch.SyscallArguments) error {
+	if !k.full.Load() {
+		return nil
+	}
+	file := t.GetFile(args[0].Int())
 	if file == nil {
 		return nil // the call says so
 	}
