@@ -122,6 +122,14 @@ const (
 	XattrReplace = 2
 )
 
+// A NamelessMaker is a directory of a file system that has files without a name.
+type NamelessMaker interface {
+	// CreateNameless makes a regular file that no directory has, and returns it
+	// with a reference. Until Link gives it a name, it is freed with its last
+	// reference, and by the next mount after a crash.
+	CreateNameless(n New) (Inode, error)
+}
+
 // An Inode is a file of any type. A file system hands out the same Inode value
 // for the same inode as long as a reference to it is held.
 //

@@ -87,7 +87,9 @@ var rules = []rule{
 		if under(p.ImportPath, "kiln/kernel/boot", "kiln/kernel/metal", "kiln/kernel/machine") {
 			return ""
 		}
-		return first(p.SFiles, func(string) bool { return true })
+		// A file of this name is empty: it lets Go files declare functions that
+		// are linked to others.
+		return first(p.SFiles, func(f string) bool { return f != "linkname.s" })
 	}},
 	// Metal never initialises its Go runtime, so it may call only what
 	// works without: no allocation, no initialisation order, no locks.

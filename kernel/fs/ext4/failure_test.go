@@ -166,3 +166,82 @@ func TestUnlinkedOpen(t *testing.T) {
 		finish(t, m, f, root)
 	}
 }
+
+// TestNameless makes files without a name, gives some of them one, and has a cut
+// after that.
+func TestNameless(t *testing.T) {
+	for _, features := range []string{"^orphan_file", "orphan_file"} {
+		m, f, root := setup(t, "32M", "-t", "ext4", "-O", features)
+		var open []fs.Inode
+		for i := range 10 {
+			in, err := root.(fs.NamelessMaker).CreateNameless(fs.New{Mode: 0o640})
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, in, fmt.Appendf(nil, "file %d", i), 100_000)
+			open = append(open, in)
+		}
+		named := []int{0, 4, 9}
+		for _, i := range named {
+			if err := root.Link(fmt.Sprint(i), open[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := open[4].Truncate(50_000); err != nil {
+			t.Fatal(err)
+		}
+		if err := root.Link("again", open[9]); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		cut := m.Clone()
+		g := mount(t, cut, Options{})
+		found, err := g.Root()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range named {
+			in, err := found.Lookup(fmt.Sprint(i))
+			if err != nil {
+				t.Fatalf("%s: the file named %d after a cut: %v", features, i, err)
+			}
+			a, err := in.Attr()
+			links, size := map[int]uint32{9: 2}[i], map[int]uint64{4: 50_000}[i]
+			if links == 0 {
+				links = 1
+			}
+			if size == 0 {
+				size = 100_006
+			}
+			if err != nil || a.Nlink != links || a.Size != size || a.Mode != syscall.S_IFREG|0o640 {
+				t.Errorf("%s: file %d has %d links, size %d, mode %o, %v; want %d, %d, 640", features, i, a.Nlink, a.Size, a.Mode, err, links, size)
+			}
+			in.DecRef()
+		}
+		if got := len(listDir(t, found)); got != 4+1 { // and lost+found
+			t.Errorf("%s: %d names after a cut, want 5", features, got)
+		}
+		finish(t, cut, g, found)
+		replayByFsck(t, m)
+		for _, in := range open {
+			in.DecRef()
+		}
+		finish(t, m, f, root)
+	}
+}
+
+// TestNamelessGone has no file for who unlinked one that had a name.
+func TestNamelessGone(t *testing.T) {
+	m, f, root := setup(t, "16M", "-t", "ext4")
+	in := create(t, root, "a")
+	if err := root.Unlink("a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := root.Link("b", in); !errors.Is(err, syscall.ENOENT) {
+		t.Errorf("Link of a file that was unlinked = %v, want ENOENT", err)
+	}
+	in.DecRef()
+	finish(t, m, f, root)
+}

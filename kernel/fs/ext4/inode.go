@@ -107,6 +107,7 @@ type inode struct {
 	syncTx  uint64 // last transaction with a change. Guarded by FS.mu
 	dataTx  uint64 // the same, not counting timestamps. Guarded by FS.mu
 	orphan  orphanState
+	noName  bool   // it never had a name. Guarded by FS.mu
 	goal    uint64 // where the next block would be good. Guarded by FS.mu
 	reserve ranges // logical blocks reserved. Guarded by FS.mu
 	// reserveCost is what FS.reserved has for this inode: blocks.

@@ -164,6 +164,36 @@ func (n *inode) setTarget(target string) error {
 	return err
 }
 
+// CreateNameless implements fs.NamelessMaker. The file is listed as an orphan, as
+// one that was removed while open.
+func (n *inode) CreateNameless(attr fs.New) (fs.Inode, error) {
+	f := n.f
+	var child *inode
+	err := f.retry(func() error {
+		if err := f.begin(creditsDir); err != nil {
+			return err
+		}
+		defer f.end()
+		if !n.isDir() {
+			return syscall.ENOTDIR
+		}
+		if n.links == 0 {
+			return syscall.EPERM // it has been removed
+		}
+		attr.Mode = syscall.S_IFREG | attr.Mode&07777
+		var err error
+		if child, err = f.newInode(n, attr); err != nil {
+			return f.check(err)
+		}
+		child.noName = true
+		return f.check(f.addOrphan(child))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return child, nil
+}
+
 // Link implements fs.Inode.
 func (n *inode) Link(name string, target fs.Inode) error {
 	f := n.f
@@ -174,15 +204,18 @@ func (n *inode) Link(name string, target fs.Inode) error {
 	if t.isDir() {
 		return syscall.EPERM
 	}
+	// While it has no links, it may be listed for being truncated as well.
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	return f.retry(func() error {
-		if err := f.begin(creditsDir); err != nil {
+		if err := f.begin(creditsDir + creditsInode); err != nil {
 			return err
 		}
 		defer f.end()
 		if err := n.canAdd(name); err != nil {
 			return err
 		}
-		if t.links == 0 {
+		if t.links == 0 && !t.noName {
 			return syscall.ENOENT
 		}
 		if t.links >= linkMax {
@@ -193,6 +226,12 @@ func (n *inode) Link(name string, target fs.Inode) error {
 		}
 		if err := n.addEntry(name, t); err != nil {
 			return f.check(err)
+		}
+		if t.noName {
+			if err := f.dropOrphan(t); err != nil {
+				return f.check(err)
+			}
+			t.noName = false
 		}
 		t.addLink(1)
 		t.setTimes(false)

@@ -170,12 +170,13 @@ func (d *Filesystem) LinkAt(ctx context.Context, rp *vfs.ResolvingPath, vd vfs.V
 		if err := vfs.MayLink(rp.Credentials(), linux.FileMode(a.Mode), nil, auth.KUID(a.UID), auth.KGID(a.GID)); err != nil {
 			return nil, err
 		}
-		if a.Nlink == 0 {
+		if a.Nlink == 0 && !n.linkable {
 			return nil, linuxerr.ENOENT
 		}
 		if err := parent.node.inode.Link(name, n.inode); err != nil {
 			return nil, d.errno(err)
 		}
+		n.linkable = false
 		n.watches.Notify(ctx, "", linux.IN_ATTRIB, 0, vfs.InodeEvent, false)
 		n.inode.IncRef()
 		return d.newChild(parent, name, n.inode, nil)
@@ -183,12 +184,12 @@ func (d *Filesystem) LinkAt(ctx context.Context, rp *vfs.ResolvingPath, vd vfs.V
 }
 
 // makeTemporary makes a file without a name in directory parent (O_TMPFILE), with
-// a reference. It has one for as long as it takes to remove it again.
-func (d *Filesystem) makeTemporary(rp *vfs.ResolvingPath, parent *dentry, mode linux.FileMode) (*dentry, error) {
+// a reference.
+func (d *Filesystem) makeTemporary(rp *vfs.ResolvingPath, parent *dentry, opts *vfs.OpenOptions) (*dentry, error) {
 	d.treeMu.Lock()
 	defer d.treeMu.Unlock()
 	if parent.deleted.Load() {
-		return nil, linuxerr.ENOENT
+		return nil, linuxerr.EPERM
 	}
 	if err := rp.Mount().CheckBeginWrite(); err != nil {
 		return nil, err
@@ -197,8 +198,35 @@ func (d *Filesystem) makeTemporary(rp *vfs.ResolvingPath, parent *dentry, mode l
 	if err := parent.node.checkPermissions(rp.Credentials(), vfs.MayWrite|vfs.MayExec); err != nil {
 		return nil, err
 	}
+	mode := linux.S_IFREG | opts.Mode&^linux.S_IFMT
+	maker, ok := parent.node.inode.(fs.NamelessMaker)
+	if !ok {
+		return d.makeAndRemove(rp, parent, mode)
+	}
+	what, err := newFile(parent, rp.Credentials(), mode)
+	if err != nil {
+		return nil, err
+	}
+	i, err := maker.CreateNameless(what)
+	if err != nil {
+		return nil, d.errno(err)
+	}
+	e, err := d.newChild(parent, fmt.Sprintf("#%d", i.Ino()), i, func(n *node) {
+		n.linkable = opts.Flags&linux.O_EXCL == 0
+	})
+	if err == nil {
+		parent.removeChild(e)
+	}
+	return e, err
+}
+
+// makeAndRemove is makeTemporary on a file system that gives every file a name: it
+// has one for as long as it takes to remove it again.
+//
+// Called with treeMu held for writing.
+func (d *Filesystem) makeAndRemove(rp *vfs.ResolvingPath, parent *dentry, mode linux.FileMode) (*dentry, error) {
 	name := fmt.Sprintf(".kiln-tmpfile-%016x", rand.Uint64())
-	e, err := d.makeFile(parent, name, rp.Credentials(), linux.S_IFREG|mode&^linux.S_IFMT, 0, nil)
+	e, err := d.makeFile(parent, name, rp.Credentials(), mode, 0, nil)
 	if err != nil {
 		return nil, err
 	}

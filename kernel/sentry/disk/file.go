@@ -65,6 +65,9 @@ func (fd *regularFD) Allocate(ctx context.Context, mode, offset, length uint64) 
 	if n.isClosed() {
 		return linuxerr.EIO
 	}
+	if err := n.clearPrivileges(auth.CredentialsFromContext(ctx)); err != nil {
+		return err
+	}
 	if err := n.content.fallocate(uint32(mode), offset, length); err != nil {
 		return n.d.errno(err)
 	}

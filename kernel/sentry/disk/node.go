@@ -38,6 +38,7 @@ type node struct {
 	timesMu sync.Mutex
 	mtime   time.Time // guarded by timesMu: if not zero, newer than the inode's
 
+	linkable bool                    // it has no name and may get one (O_TMPFILE); guarded by d.treeMu
 	pipe     *pipe.VFSPipe           // of a FIFO
 	endpoint transport.BoundEndpoint // of a bound socket, or nil; set before the node is found
 }

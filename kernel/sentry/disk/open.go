@@ -43,7 +43,7 @@ func (d *Filesystem) openTemporary(ctx context.Context, rp *vfs.ResolvingPath, o
 	if !dir.node.isDir() {
 		return nil, linuxerr.ENOTDIR
 	}
-	e, err := d.makeTemporary(rp, dir, opts.Mode)
+	e, err := d.makeTemporary(rp, dir, opts)
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,8 @@ type Wrapper func(next kernel.SyscallFn) kernel.SyscallFn
 // corrections are all of them. Where two wrap a call, the later is asked first.
 var corrections = []correction{
 	corkCorrection,
+	fallocateCorrection,
+	holesCorrection,
 	interfacesCorrection,
 	locksCorrection,
 	netlinkCorrection,
@@ -42,6 +44,9 @@ var corrections = []correction{
 	robustCorrection,
 	schedCorrection,
 	signalfdCorrection,
+	slashesCorrection,
+	statxCorrection,
+	tmpfileCorrection,
 }
 
 // Correct applies all corrections to the system call table of k's programs.

@@ -88,7 +88,7 @@ func (r openRequest) unfollow(t *kernel.Task, fd uintptr, err error) (uintptr, e
 	if nameErr != nil || strings.HasSuffix(name, "/") {
 		return fd, err
 	}
-	at, lookErr := lookUp(t, r.dirfd, name, r.resolve)
+	at, lookErr := lookUp(t, r.dirfd, name, r.resolve, false)
 	if lookErr != nil {
 		if err == nil {
 			closeFD(t, int32(fd))
@@ -138,9 +138,9 @@ func closeFD(t *kernel.Task, fd int32) {
 	}
 }
 
-// lookUp finds what is at a path that begins at dirfd, the last name not
-// followed. The caller has the reference.
-func lookUp(t *kernel.Task, dirfd int32, name string, resolve uint64) (vfs.VirtualDentry, error) {
+// lookUp finds what is at a path that begins at dirfd. If the last name is a link,
+// follow says whether it is followed. The caller has the reference.
+func lookUp(t *kernel.Task, dirfd int32, name string, resolve uint64, follow bool) (vfs.VirtualDentry, error) {
 	path := fspath.Parse(name)
 	root := t.FSContext().RootDirectory()
 	defer root.DecRef(t)
@@ -159,6 +159,6 @@ func lookUp(t *kernel.Task, dirfd int32, name string, resolve uint64) (vfs.Virtu
 		}
 	}
 	return t.Kernel().VFS().GetDentryAt(t, t.Credentials(), &vfs.PathOperation{
-		Root: root, Start: start, Path: path, ResolveFlags: resolve,
+		Root: root, Start: start, Path: path, FollowFinalSymlink: follow, ResolveFlags: resolve,
 	}, &vfs.GetDentryOptions{})
 }

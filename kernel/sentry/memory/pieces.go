@@ -305,10 +305,17 @@ func (k *Keeper) fallocate(fn kernel.SyscallFn) kernel.SyscallFn {
 		if file := t.GetFile(args[0].Int()); file != nil {
 			defer file.DecRef(t)
 			pages := min(args[3].Uint64()/machine.PageSize, uint64(k.total))
-			if inMemory(file) && !k.roomForFiles(int(pages)) {
+			if allocates(args) && inMemory(file) && !k.roomForFiles(int(pages)) {
 				return 0, nil, linuxerr.ENOSPC
 			}
 		}
 		return fn(t, nr, args)
 	}
+}
+
+// allocates reports whether a fallocate(2) that Linux accepts asks for space.
+func allocates(args arch.SyscallArguments) bool {
+	const gives = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_COLLAPSE_RANGE | unix.FALLOC_FL_INSERT_RANGE
+	off, length := args[2].Int64(), args[3].Int64()
+	return args[1].Uint()&gives == 0 && off >= 0 && length > 0 && off+length > 0
 }

@@ -1,0 +1,1 @@
+// Lets files of this package declare functions without a body: they are gVisor's.
