@@ -15,10 +15,7 @@ import (
 	"kiln/kernel/sentry/disk"
 )
 
-const (
-	gcPercent    = 400
-	minHeapLimit = 14 << 20 // bytes
-)
+const gcPercent = 400
 
 // setUpMemory tells the Sentry and the Go runtime how much memory there is.
 // total is in bytes; 0 means unknown.
@@ -36,11 +33,9 @@ func setUpMemory(total uint64) error {
 	tmpfs.SetTotalHostMem(total)
 	// The heap is small next to what packets and system calls churn
 	// through it, so a collection is rarely worth its time: let garbage
-	// pile up to several times the live heap, but not beyond half of the
-	// machine. The limit is no hard bound, and one that the runtime's own
-	// structures nearly fill would have it collect all the time.
+	// pile up to several times the live heap, but not beyond the limit that
+	// package memory sets.
 	debug.SetGCPercent(gcPercent)
-	debug.SetMemoryLimit(int64(max(total/2, minHeapLimit)))
 	return nil
 }
 

@@ -106,6 +106,15 @@ type field struct {
 
 // tcpOptions returns the options of a socket of gVisor's, nil if it is not TCP's.
 func tcpOptions(s socket.Socket) *tcpip.SocketOptions {
+	if ep, ok := endpoint(s).(*tcp.Endpoint); ok {
+		return ep.SocketOptions()
+	}
+	return nil
+}
+
+// endpoint returns what is behind a socket of gVisor's network stack, nil if it
+// is none of these.
+func endpoint(s socket.Socket) any {
 	v := reflect.ValueOf(s)
 	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
 		return nil
@@ -120,8 +129,5 @@ func tcpOptions(s socket.Socket) *tcpip.SocketOptions {
 		f = &field{v.Type(), found.Index}
 		endpointField.Store(f)
 	}
-	if ep, ok := v.FieldByIndex(f.index).Interface().(*tcp.Endpoint); ok {
-		return ep.SocketOptions()
-	}
-	return nil
+	return v.FieldByIndex(f.index).Interface()
 }

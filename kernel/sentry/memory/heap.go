@@ -2,11 +2,14 @@ package memory
 
 import (
 	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 	"sync/atomic"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/sentry/kernel"
+
+	"kiln/kernel/machine"
 )
 
 // What the Go runtime says of the kernel's heap, in bytes.
@@ -35,24 +38,47 @@ func (k *Keeper) garbage() int {
 // share is how much of memory the kernel's objects for programs may have, and
 // the means to look at that after each collection.
 type share struct {
-	bytes  uint64       // above this, no more are made
+	bytes  uint64       // above this, hogs make no more
+	most   uint64       // above this, nobody does
 	looked atomic.Int64 // when, in ns of the process' life
+	used   atomic.Int64 // what they had then
+	grown  atomic.Int64 // what was made since, in bytes, or more
 
 	refused atomic.Pointer[kernel.ThreadGroup] // who was refused last
 }
 
+// Marks of the kernel's heap, in parts of 1/32 of memory. The runtime collects
+// when the heap reaches its limit, and only then it is known what lives: so the
+// limit is not far above the next mark.
 const (
-	// Their quotient is the kernel's share of memory. The Go runtime collects all
-	// the time when its own limit of a half is near (setUpMemory).
-	shareNumerator, shareDenominator = 3, 8
+	shareParts = 10 // what hogs may have
+	earlyParts = 12 // the limit until then
+	mostParts  = 14 // what all may have
+	limitParts = 16 // the limit after
+)
+
+const (
 	// minShare is for small machines: the kernel itself has some MB.
-	minShare = 14 << 20
+	minShare = 13 << 20
+	// minHeapLimit is for them, too: the limit is no hard bound, and one that the
+	// runtime's own structures nearly fill would have it collect all the time.
+	minHeapLimit = 14 << 20
 	// shareLook is how long a refused process gets the same answer.
 	shareLook = 100 * time.Millisecond
 )
 
 func newShare(total uint64) share {
-	return share{bytes: max(total/shareDenominator*shareNumerator, minShare)}
+	bytes := max(total/32*shareParts, minShare)
+	return share{bytes: bytes, most: bytes + total/32*(mostParts-shareParts)}
+}
+
+// heapLimit returns what the runtime's limit is to be, in bytes.
+func (k *Keeper) heapLimit() int64 {
+	parts := earlyParts
+	if k.full.Load() {
+		parts = limitParts
+	}
+	return int64(max(k.total*machine.PageSize/32*parts, minHeapLimit))
 }
 
 // sentinel is an object that dies in each collection.
@@ -76,17 +102,38 @@ func (k *Keeper) look() {
 	case used < k.share.bytes/8*7:
 		k.full.Store(false)
 	}
+	k.share.used.Store(int64(used))
+	k.share.grown.Store(0)
+	k.brimful.Store(used > k.share.most)
+	debug.SetMemoryLimit(k.heapLimit())
+	if !k.full.Load() {
+		k.ledger.age()
+	}
 	k.share.looked.Store(time.Since(began).Nanoseconds())
 }
 
 var began = time.Now()
 
-// Full reports whether the kernel is to make no more objects for task t. It is
-// cheap while it need not. Whoever was refused last gets the same answer for a
-// while; for another the heap is collected first, as the other's end may have
-// made room.
+// grow notes that the kernel's objects become larger by so many bytes at most. If
+// they may have their share then, it has the heap collected, to know.
+func (k *Keeper) grow(bytes int) {
+	if n := k.share.grown.Add(int64(bytes)); !k.full.Load() && k.share.used.Load()+n > int64(k.share.bytes) {
+		runtime.GC()
+		k.look()
+	}
+}
+
+// Full reports whether the kernel is to make no more objects for task t: while
+// they have their share if its process holds much of it, and for nobody when the
+// remainder is gone too. It is cheap while there is enough. Whoever was refused
+// last gets the same answer for a while; for another the heap is collected first,
+// as the other's end may have made room.
 func (k *Keeper) Full(t *kernel.Task) bool {
 	if !k.full.Load() {
+		return false
+	}
+	refuse := func() bool { return k.full.Load() && (k.brimful.Load() || t == nil || k.hog(t)) }
+	if !refuse() {
 		return false
 	}
 	var group *kernel.ThreadGroup
@@ -94,9 +141,10 @@ func (k *Keeper) Full(t *kernel.Task) bool {
 		group = t.ThreadGroup()
 	}
 	fresh := time.Since(began)-time.Duration(k.share.looked.Load()) < shareLook
-	if !fresh || k.share.refused.Swap(group) != group {
-		runtime.GC()
-		k.look()
+	if fresh && k.share.refused.Swap(group) == group {
+		return true
 	}
-	return k.full.Load()
+	runtime.GC()
+	k.look()
+	return refuse()
 }

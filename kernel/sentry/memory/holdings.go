@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 
 	"golang.org/x/sys/unix"
-	"gvisor.dev/gvisor/pkg/abi/linux"
+	abi "gvisor.dev/gvisor/pkg/abi/linux"
 	"gvisor.dev/gvisor/pkg/context"
 	"gvisor.dev/gvisor/pkg/sentry/arch"
 	"gvisor.dev/gvisor/pkg/sentry/kernel"
@@ -13,6 +13,7 @@ import (
 	"gvisor.dev/gvisor/pkg/usermem"
 
 	"kiln/kernel/machine"
+	"kiln/kernel/sentry/linux"
 )
 
 const (
@@ -89,25 +90,24 @@ func contentOf(ctx context.Context, file *vfs.FileDescription) int {
 	n := 0
 	switch impl := file.Impl().(type) {
 	case socket.Socket:
-		n = queued(ctx, file, linux.FIONREAD) + queued(ctx, file, linux.TIOCOUTQ)
+		n = linux.Queued(impl)
 	case interface{ PipeSize() int64 }:
-		if n = queued(ctx, file, linux.FIONREAD); n > 0 {
+		if n = inPipe(ctx, file); n > 0 {
 			n = max(n, int(impl.PipeSize())/2) // buffers are whole pages, often half full
 		}
 	default:
-		s, err := file.Stat(ctx, vfs.StatOptions{Mask: linux.STATX_TYPE | linux.STATX_NLINK | linux.STATX_BLOCKS})
-		if err == nil && s.Mode&linux.S_IFMT == linux.S_IFREG && s.Nlink == 0 && inMemory(file) {
+		s, err := file.Stat(ctx, vfs.StatOptions{Mask: abi.STATX_TYPE | abi.STATX_NLINK | abi.STATX_BLOCKS})
+		if err == nil && s.Mode&abi.S_IFMT == abi.S_IFREG && s.Nlink == 0 && inMemory(file) {
 			n = int(s.Blocks) * 512
 		}
 	}
 	return n
 }
 
-// queued returns what an ioctl says that is queued in a file, 0 if the file
-// does not say.
-func queued(ctx context.Context, file *vfs.FileDescription, request uint64) int {
+// inPipe returns how many bytes are in a pipe.
+func inPipe(ctx context.Context, file *vfs.FileDescription) int {
 	var out [4]byte
-	args := arch.SyscallArguments{{}, {Value: uintptr(request)}, {Value: 0}}
+	args := arch.SyscallArguments{{}, {Value: abi.FIONREAD}, {Value: 0}}
 	if _, err := file.Ioctl(ctx, &usermem.BytesIO{Bytes: out[:]}, unix.SYS_IOCTL, args); err != nil {
 		return 0
 	}

@@ -57,10 +57,12 @@ type Keeper struct {
 
 	kernel  *kernel.Kernel
 	reclaim []Reclaim
-	window  uintptr    // address of the memory file's first byte
-	exec    sync.Mutex // held while large arguments are copied; before mu
-	full    atomic.Bool
+	window  uintptr     // address of the memory file's first byte
+	exec    sync.Mutex  // held while large arguments are copied; before mu
+	full    atomic.Bool // the kernel's objects have their share
+	brimful atomic.Bool // and the remainder
 	share   share
+	ledger  ledger
 
 	mu     sync.Mutex
 	victim *victim // the last process that was killed, or nil; guarded by mu
@@ -82,6 +84,7 @@ func New(m machine.MemInfo) *Keeper {
 // cheapest first. It is called once, before tasks run.
 func (k *Keeper) Start(sentry *kernel.Kernel, reclaim ...Reclaim) error {
 	k.kernel, k.reclaim = sentry, reclaim
+	k.look()
 	k.watchHeap()
 	return k.findWindow(sentry.MemoryFile())
 }

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"slices"
 	"testing"
 
 	"gvisor.dev/gvisor/pkg/abi"
@@ -128,10 +129,11 @@ func TestChooseAsking(t *testing.T) {
 	}
 }
 
-// TestShare: the kernel's objects may have three eighths of memory.
+// TestShare: the kernel's objects may have 10/32 of memory, and 4/32 more those
+// of who has few.
 func TestShare(t *testing.T) {
-	if got := newShare(64 << 20).bytes; got != 24<<20 {
-		t.Errorf("share of 64 MB = %d, want %d", got, 24<<20)
+	if got := newShare(64 << 20); got.bytes != 20<<20 || got.most != 28<<20 {
+		t.Errorf("share of 64 MB = %d and %d, want %d and %d", got.bytes, got.most, 20<<20, 28<<20)
 	}
 	if got := newShare(16 << 20).bytes; got != minShare {
 		t.Errorf("share of 16 MB = %d, want %d", got, minShare)
@@ -178,6 +180,27 @@ func TestWrapped(t *testing.T) {
 	for nr := range conditional {
 		if table.Table[nr].Fn == nil {
 			t.Errorf("system call %d is refused but does not exist", nr)
+		}
+	}
+}
+
+// TestHogs: who holds most is a hog, and so is who holds a quarter as much; who
+// holds next to nothing is none, even beside others with less.
+func TestHogs(t *testing.T) {
+	const share = 20 << 20
+	for _, tt := range []struct{ weights, hogs []int }{
+		{[]int{100 << 10, 16 << 20, 50 << 10}, []int{16 << 20}},
+		{[]int{8 << 20, 2 << 20, 1 << 20}, []int{8 << 20, 2 << 20}},
+		{[]int{64 << 10, 96 << 10, 32 << 10}, nil},
+	} {
+		var hogs []int
+		for _, w := range tt.weights {
+			if w >= hogWeight(tt.weights, share) {
+				hogs = append(hogs, w)
+			}
+		}
+		if !slices.Equal(hogs, tt.hogs) {
+			t.Errorf("of %d the hogs are %d, want %d", tt.weights, hogs, tt.hogs)
 		}
 	}
 }

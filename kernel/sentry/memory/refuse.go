@@ -14,7 +14,8 @@ import (
 
 // makers are the calls that make the kernel keep something for a program, with
 // the error that Linux gives when it has no memory for that (their manual
-// pages). They fail while the kernel's objects have their share of memory.
+// pages). They fail while the kernel's objects have their share of memory, for
+// processes that hold much of it (hogs.go).
 var makers = map[uintptr]error{
 	unix.SYS_PIPE: linuxerr.ENFILE, unix.SYS_PIPE2: linuxerr.ENFILE,
 	unix.SYS_SOCKET: linuxerr.ENOBUFS, unix.SYS_SOCKETPAIR: linuxerr.ENOBUFS,
@@ -27,8 +28,7 @@ var makers = map[uintptr]error{
 	unix.SYS_CLONE: linuxerr.EAGAIN, unix.SYS_CLONE3: linuxerr.EAGAIN,
 	unix.SYS_FORK: linuxerr.EAGAIN, unix.SYS_VFORK: linuxerr.EAGAIN,
 	unix.SYS_MMAP: linuxerr.ENOMEM, unix.SYS_MREMAP: linuxerr.ENOMEM, unix.SYS_MPROTECT: linuxerr.ENOMEM,
-	unix.SYS_SHMGET: linuxerr.ENOMEM, unix.SYS_MSGGET: linuxerr.ENOMEM, unix.SYS_MSGSND: linuxerr.ENOMEM,
-	unix.SYS_SEMGET: linuxerr.ENOMEM, unix.SYS_MQ_OPEN: linuxerr.ENOMEM, unix.SYS_ADD_KEY: linuxerr.EDQUOT,
+	unix.SYS_MSGSND: linuxerr.ENOMEM, unix.SYS_ADD_KEY: linuxerr.EDQUOT,
 	unix.SYS_RT_SIGQUEUEINFO: linuxerr.EAGAIN, unix.SYS_RT_TGSIGQUEUEINFO: linuxerr.EAGAIN,
 	unix.SYS_FLOCK: linuxerr.ENOLCK, unix.SYS_MKDIR: linuxerr.ENOSPC, unix.SYS_MKDIRAT: linuxerr.ENOSPC,
 	unix.SYS_MKNOD: linuxerr.ENOSPC, unix.SYS_MKNODAT: linuxerr.ENOSPC, unix.SYS_CREAT: linuxerr.ENOSPC,
@@ -49,14 +49,23 @@ var conditional = map[uintptr]struct {
 	unix.SYS_FCNTL: {func(a arch.SyscallArguments) bool {
 		return a[1].Int() == abi.F_SETLK || a[1].Int() == abi.F_SETLKW || a[1].Int() == abi.F_OFD_SETLK || a[1].Int() == abi.F_OFD_SETLKW
 	}, linuxerr.ENOLCK},
+	unix.SYS_SHMGET:    {func(a arch.SyscallArguments) bool { return makesIPC(a[0], a[2]) }, linuxerr.ENOMEM},
+	unix.SYS_MSGGET:    {func(a arch.SyscallArguments) bool { return makesIPC(a[0], a[1]) }, linuxerr.ENOMEM},
+	unix.SYS_SEMGET:    {func(a arch.SyscallArguments) bool { return makesIPC(a[0], a[2]) }, linuxerr.ENOMEM},
+	unix.SYS_MQ_OPEN:   {func(a arch.SyscallArguments) bool { return a[1].Uint()&abi.O_CREAT != 0 }, linuxerr.ENOMEM},
 	unix.SYS_EPOLL_CTL: {func(a arch.SyscallArguments) bool { return a[1].Int() == abi.EPOLL_CTL_ADD }, linuxerr.ENOMEM},
 	unix.SYS_SIGNALFD:  {func(a arch.SyscallArguments) bool { return a[0].Int() == -1 }, linuxerr.ENOMEM},
 	unix.SYS_SIGNALFD4: {func(a arch.SyscallArguments) bool { return a[0].Int() == -1 }, linuxerr.ENOMEM},
 	unix.SYS_PRCTL:     {func(a arch.SyscallArguments) bool { return a[0].Int() == abi.PR_SET_SECCOMP }, linuxerr.ENOMEM},
 }
 
-// senders are the calls that queue data in a socket.
-var senders = []uintptr{unix.SYS_SENDTO, unix.SYS_SENDMSG, unix.SYS_SENDMMSG}
+// makesIPC reports whether a System V call with a key and flags makes an object.
+func makesIPC(key, flags arch.SyscallArgument) bool {
+	return key.Int() == abi.IPC_PRIVATE || flags.Int()&abi.IPC_CREAT != 0
+}
+
+// senders are the calls that queue messages in a socket, beside sendto.
+var senders = []uintptr{unix.SYS_SENDMSG, unix.SYS_SENDMMSG}
 
 // clones are the calls that make tasks, of which there may be so many.
 var clones = []uintptr{unix.SYS_CLONE, unix.SYS_CLONE3, unix.SYS_FORK, unix.SYS_VFORK}
@@ -77,24 +86,35 @@ func (k *Keeper) refused() map[uintptr]linux.Wrapper {
 	calls := map[uintptr]linux.Wrapper{}
 	for nr, err := range makers {
 		calls[nr] = failing(func(t *kernel.Task, _ arch.SyscallArguments) error {
-			if k.Full(t) {
-				return err
-			}
-			return nil
+			return k.make(t, err)
 		})
 	}
 	for nr, c := range conditional {
 		calls[nr] = failing(func(t *kernel.Task, args arch.SyscallArguments) error {
-			if k.full.Load() && c.makes(args) && k.Full(t) {
-				return c.err
+			if !c.makes(args) {
+				return nil
 			}
-			return nil
+			return k.make(t, c.err)
 		})
 	}
 	for _, nr := range senders {
 		calls[nr] = failing(k.refuseSend)
 	}
+	calls[unix.SYS_SENDTO] = failing(func(t *kernel.Task, args arch.SyscallArguments) error {
+		k.grow(int(min(args[2].SizeT(), uint(abi.MAX_RW_COUNT))))
+		return k.refuseSend(t, args)
+	})
 	return calls
+}
+
+// make counts an object that t is about to make, or returns err.
+func (k *Keeper) make(t *kernel.Task, err error) error {
+	k.grow(objectBytes)
+	if k.Full(t) {
+		return err
+	}
+	k.ledger.note(t)
+	return nil
 }
 
 // bounded are the calls that fail where there are as many objects as there may
