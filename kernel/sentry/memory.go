@@ -65,7 +65,7 @@ func newMemoryFile() (*pgalloc.MemoryFile, error) {
 // keepMemory has the keeper watch over the tasks that will run.
 func (s *Sentry) keepMemory() error {
 	s.memory.Wrap()
-	return s.memory.Start(s.kernel, s.storage.reclaim)
+	return s.memory.Start(s.kernel, s.storage.reclaim, s.networks.reclaim)
 }
 
 // cacheMemory is disk.Options.Memory.

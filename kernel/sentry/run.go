@@ -47,6 +47,7 @@ func (s *Sentry) Run() (Exit, error) {
 // startKernel lets tasks run.
 func (s *Sentry) startKernel() error {
 	s.networks.releaseLater()
+	s.networks.countWrites()
 	if err := s.kernel.Start(); err != nil {
 		return err
 	}

@@ -9,9 +9,9 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
-// The types below are netstack's IPv4 and IPv6 with one difference: on
-// interfaces with a device, packets go through the link's ackHold on their way
-// out. Netstack asks protocols and endpoints for more interfaces than the ones
+// The types below are netstack's IPv4 and IPv6 with two differences: packets go
+// through arrivals on their way to sockets, and on interfaces with a device
+// through the link's ackHold on their way out. Netstack asks protocols and endpoints for more interfaces than the ones
 // they are declared with, so all are named here.
 
 // ipv4Protocol makes IPv4 endpoints.
@@ -32,7 +32,7 @@ func (s *Stack) newIPv4(ip *stack.Stack) stack.NetworkProtocol {
 
 // NewEndpoint implements stack.NetworkProtocol.
 func (p ipv4Protocol) NewEndpoint(nic stack.NetworkInterface, d stack.TransportDispatcher) stack.NetworkEndpoint {
-	ep := p.ipv4All.NewEndpoint(nic, d)
+	ep := p.ipv4All.NewEndpoint(nic, p.stack.arrivals(d))
 	if l := p.stack.linkOf(nic.ID()); l != nil {
 		return ipv4Endpoint{must[ipv4EndpointAll](ep), &l.acks}
 	}
@@ -78,7 +78,7 @@ func (s *Stack) newIPv6(ip *stack.Stack) stack.NetworkProtocol {
 
 // NewEndpoint implements stack.NetworkProtocol.
 func (p ipv6Protocol) NewEndpoint(nic stack.NetworkInterface, d stack.TransportDispatcher) stack.NetworkEndpoint {
-	ep := p.ipv6All.NewEndpoint(nic, d)
+	ep := p.ipv6All.NewEndpoint(nic, p.stack.arrivals(d))
 	if l := p.stack.linkOf(nic.ID()); l != nil {
 		return ipv6Endpoint{must[ipv6EndpointAll](ep), &l.acks}
 	}
@@ -107,6 +107,11 @@ type ipv6EndpointAll interface {
 // WritePacket implements stack.NetworkEndpoint.
 func (e ipv6Endpoint) WritePacket(r *stack.Route, params stack.NetworkHeaderParams, pkt *stack.PacketBuffer) tcpip.Error {
 	return e.acks.write(e.ipv6EndpointAll, r, params, pkt)
+}
+
+// arrivals puts what counts between IP and d.
+func (s *Stack) arrivals(d stack.TransportDispatcher) stack.TransportDispatcher {
+	return arrivals{must[stack.TransportDispatcherWithDefaultHandlerResult](d), s.sockets}
 }
 
 // must converts to an interface that the pinned gVisor implements.

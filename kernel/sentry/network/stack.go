@@ -57,6 +57,7 @@ type Stack struct {
 
 	ip       *stack.Stack
 	closing  *closing
+	sockets  *sockets
 	onResolv func()
 
 	mu      sync.Mutex
@@ -104,6 +105,10 @@ func New(o Options) (*Stack, error) {
 		DefaultIPTables:          netfilter.DefaultLinuxTables,
 	})
 	s.Inet = netstack.NewStack(s.ip, o.ID)
+	var err error
+	if s.sockets, err = newSockets(s.ip, s.closing, limits); err != nil {
+		return nil, err
+	}
 	if err := s.tune(o.Memory); err != nil {
 		return nil, err
 	}

@@ -81,6 +81,10 @@ func (c *closing) count() int {
 	return c.timers.Len()
 }
 
+// ForgetClosed ends what is left of closed connections, without a word to the
+// peers, and returns how many there were. Their memory is garbage soon after.
+func (s *Stack) ForgetClosed() int { return s.closing.forgetAll() }
+
 // forgetAll forgets all connections and returns how many there were.
 func (c *closing) forgetAll() int {
 	c.mu.Lock()

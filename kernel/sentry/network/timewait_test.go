@@ -197,6 +197,7 @@ func TestTimeWaitSameAddresses(t *testing.T) {
 func TestFinWait2Bound(t *testing.T) {
 	const limit = 128
 	s := newStack(t, Options{Memory: 1})
+	s.sockets.limits.open = 10_000 // the peers' ends stay open
 	p := newPairs(t, s, s, localhost)
 	var servers []*gonet.TCPConn
 	for range 2 * limit {
