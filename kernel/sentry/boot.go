@@ -17,6 +17,7 @@ import (
 
 	"kiln/kernel/machine"
 	"kiln/kernel/notice"
+	"kiln/kernel/sentry/bounds"
 	"kiln/kernel/sentry/linux"
 	"kiln/kernel/sentry/memory"
 	"kiln/kernel/sentry/platform"
@@ -35,6 +36,7 @@ type Sentry struct {
 	nameServers string
 	clock       machine.ClockInfo
 	memory      *memory.Keeper
+	bounds      *bounds.Bounds
 	storage     *storage
 	started     bool                // tasks run
 	idle        *kernel.ThreadGroup // process 1 if it is none of the programs: it never runs
@@ -65,7 +67,7 @@ func Boot(c Config) (*Sentry, error) {
 	cpuid.Initialize()
 	fpu.InitHostState()
 
-	s := &Sentry{clock: clock, config: c, memory: memory.New(state)}
+	s := &Sentry{clock: clock, config: c, memory: memory.New(state), bounds: bounds.New(int(state.Total))}
 	s.platform = platform.New(platform.Hooks{
 		Poll:     c.Poll,
 		MakeRoom: s.memory.MakeRoom,
@@ -153,6 +155,7 @@ func (s *Sentry) initKernel(total uint64) error {
 		return fmt.Errorf("kernel: %w", err)
 	}
 	linux.Correct(k)
+	s.bounds.Wrap()
 	return s.mountHost()
 }
 
@@ -171,7 +174,7 @@ func (s *Sentry) mountHost() error {
 // mountFilesystems says which file systems there are, and mounts those that the
 // program finds.
 func (s *Sentry) mountFilesystems() error {
-	if err := registerFilesystems(s.kernel.VFS(), s.memory.Files()); err != nil {
+	if err := registerFilesystems(s.kernel.VFS(), append(s.memory.Files(), s.bounds.Files()...)); err != nil {
 		return err
 	}
 	if s.storage != nil {

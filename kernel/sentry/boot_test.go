@@ -16,6 +16,7 @@ import (
 
 	"kiln/image"
 	"kiln/kernel/machine"
+	"kiln/kernel/sentry/bounds"
 	"kiln/kernel/sentry/memory"
 	"kiln/kernel/sentry/network"
 	"kiln/kernel/sentry/platform"
@@ -43,6 +44,7 @@ var testSentry = sync.OnceValues(func() (*Sentry, error) {
 		platform: platform.New(platform.Hooks{}),
 		clock:    machine.ClockInfo{Rate: 1 << 32},
 		memory:   memory.New(machine.MemInfo{Total: 16384, LowWater: 737}),
+		bounds:   bounds.New(16384),
 	}
 	if err := s.initKernel(64 << 20); err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
 
 	"kiln/image"
+	"kiln/kernel/sentry/bounds"
 )
 
 // initCredentials are the user's, root's if there is none. RLIMIT_NPROC does
@@ -37,13 +38,15 @@ func initCredentials(userns *auth.UserNamespace, limited bool, as *image.User) *
 	return auth.NewUserCredentials(auth.KUID(as.UID), auth.KGID(as.GID), groups, caps, userns)
 }
 
-// initLimits are the resource limits of init: a Linux distribution's, with a
-// high bound on open files because servers size themselves after it.
-func initLimits(processes uint64) (*limits.LimitSet, error) {
+// initLimits are the resource limits of init on a machine of at most so many
+// tasks: a Linux distribution's, with a high bound on open files because servers
+// size themselves after it.
+func initLimits(threads int, processes uint64) (*limits.LimitSet, error) {
 	ls, err := limits.NewLinuxDistroLimitSet()
 	if err != nil {
 		return nil, err
 	}
+	bounds.Limits(ls, threads)
 	ls.SetUnchecked(limits.NumberOfFiles, limits.Limit{Cur: 65536, Max: 1 << 20})
 	ls.SetUnchecked(limits.Core, limits.Limit{Cur: 0, Max: limits.Infinity})
 	if processes != 0 {
@@ -90,7 +93,7 @@ func (s *Sentry) createProcess(p Program) (*kernel.ThreadGroup, *kernel.FDTable,
 	if len(p.Args) == 0 {
 		return nil, nil, fmt.Errorf("the image names no program")
 	}
-	ls, err := initLimits(s.config.Processes)
+	ls, err := initLimits(s.memory.MaxThreads(), s.config.Processes)
 	if err != nil {
 		return nil, nil, err
 	}

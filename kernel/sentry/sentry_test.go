@@ -109,7 +109,7 @@ func TestInitCredentials(t *testing.T) {
 }
 
 func TestInitLimits(t *testing.T) {
-	ls, err := initLimits(50)
+	ls, err := initLimits(512, 50)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,10 +16,12 @@ import (
 
 	"gvisor.dev/gvisor/pkg/abi/linux"
 	"gvisor.dev/gvisor/pkg/context"
+	"gvisor.dev/gvisor/pkg/errors/linuxerr"
 	"gvisor.dev/gvisor/pkg/sentry/fsimpl/kernfs"
 	"gvisor.dev/gvisor/pkg/sentry/fsimpl/proc"
 	"gvisor.dev/gvisor/pkg/sentry/kernel/auth"
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
+	"gvisor.dev/gvisor/pkg/usermem"
 )
 
 // File is a file below /proc.
@@ -27,12 +29,14 @@ type File struct {
 	Path string // below /proc, without a slash at its ends
 	// Read returns what the file holds.
 	Read func(ctx context.Context) (string, error)
+	// Write takes what root writes; nil: nobody may write.
+	Write func(ctx context.Context, text string) error
 }
 
 // Number is a file with a number that never changes.
 func Number(path string, n int) File {
 	text := fmt.Sprintf("%d\n", n)
-	return File{path, func(context.Context) (string, error) { return text, nil }}
+	return File{Path: path, Read: func(context.Context) (string, error) { return text, nil }}
 }
 
 // FilesystemType is proc.FilesystemType with Files.
@@ -64,7 +68,7 @@ type (
 		Insert(name string, child kernfs.Inode) error
 	}
 	dynamic interface {
-		SetDataSourceProvider(kernfs.DataSourceProvider)
+		Init(ctx context.Context, creds *auth.Credentials, devMajor, devMinor uint32, ino uint64, data vfs.DynamicBytesSource, perm linux.FileMode)
 	}
 )
 
@@ -93,17 +97,27 @@ func (f File) install(ctx context.Context, root kernfs.Inode) error {
 	if err != nil {
 		return err
 	}
-	if existing != nil {
-		d, ok := existing.(dynamic)
-		if !ok {
-			return fmt.Errorf("a %T takes no other source", existing)
-		}
-		d.SetDataSourceProvider(source{f})
-		return nil
+	if existing == nil {
+		file := &node{}
+		f.init(ctx, file, root)
+		return insert(at, name, file)
 	}
-	file := &node{}
-	file.Init(ctx, auth.CredentialsFromContext(ctx), linux.UNNAMED_MAJOR, minor(ctx, root), nextIno(), source{f}, 0444)
-	return insert(at, name, file)
+	d, ok := existing.(dynamic)
+	if !ok {
+		return fmt.Errorf("a %T takes no other source", existing)
+	}
+	f.init(ctx, d, root)
+	return nil
+}
+
+// init makes a node the file's. Nobody has seen it yet.
+func (f File) init(ctx context.Context, d dynamic, root kernfs.Inode) {
+	var data vfs.DynamicBytesSource = source{f}
+	mode := linux.FileMode(0444)
+	if f.Write != nil {
+		data, mode = writable{source{f}}, 0644
+	}
+	d.Init(ctx, auth.CredentialsFromContext(ctx), linux.UNNAMED_MAJOR, minor(ctx, root), nextIno(), data, mode)
 }
 
 // child returns a directory's entry, or nil if there is none. The Sentry's
@@ -150,15 +164,36 @@ func nextIno() uint64 { return 1<<32 + lastIno.Add(1) }
 // node is a file that the Sentry does not have.
 type node struct{ kernfs.DynamicBytesFile }
 
-// source gives a file's bytes. It implements kernfs.DataSourceProvider and
-// vfs.DynamicBytesSource.
+// source gives a file's bytes. It implements vfs.DynamicBytesSource.
 type source struct{ file File }
-
-func (s source) DataSource(context.Context) (vfs.DynamicBytesSource, error) { return s, nil }
 
 // Generate implements vfs.DynamicBytesSource.
 func (s source) Generate(ctx context.Context, buf *bytes.Buffer) error {
 	text, err := s.file.Read(ctx)
 	buf.WriteString(text)
 	return err
+}
+
+// writable is the source of a file that may be written to.
+type writable struct{ source }
+
+// mostWritten bounds what is written at once, as Linux does for files below
+// /proc/sys: a page.
+const mostWritten = 4095
+
+// Write implements vfs.WritableDynamicBytesSource. As on Linux, only a write at
+// the file's start counts.
+func (w writable) Write(ctx context.Context, _ *vfs.FileDescription, src usermem.IOSequence, offset int64) (int64, error) {
+	n := src.NumBytes()
+	if n == 0 {
+		return 0, nil
+	}
+	if offset != 0 || n > mostWritten {
+		return 0, linuxerr.EINVAL
+	}
+	text := make([]byte, n)
+	if _, err := src.CopyIn(ctx, text); err != nil {
+		return 0, err
+	}
+	return n, w.file.Write(ctx, string(text))
 }
