@@ -35,29 +35,70 @@ func initClockStart() { clock.tscBase = cpu.TSC() }
 // Hypervisor CPUID leaves, signatures in EBX, ECX, EDX.
 const (
 	leafHypervisor = 0x40000000
-	leafKVM        = 0x40000001
 	leafTiming     = 0x40000010 // EAX: TSC in kHz, EBX: APIC timer in kHz
 
-	kvmClocksource2 = 1 << 3 // leafKVM EAX
+	// KVM's leaves begin at a multiple of leafStep, behind those of Hyper-V if
+	// it pretends to be that as well (Linux, asm/processor.h,
+	// hypervisor_cpuid_base).
+	leafStep        = 0x100
+	leafEnd         = leafHypervisor + 0x10000
+	leafKVMFeatures = 1      // above KVM's first
+	kvmClocksource2 = 1 << 3 // leafKVMFeatures EAX
 
 	msrKVMWallClock  = 0x4b564d00
 	msrKVMSystemTime = 0x4b564d01
+
+	// Hyper-V Top Level Functional Specification 6.0b, §2.4.4 and §12.5.
+	leafHyperV       = 0x40000003
+	hyperVMayReadTSC = 1 << 11 // EAX
+	hyperVKnowsTSC   = 1 << 8  // EDX
+	msrHyperVTSC     = 0x40000022
 )
+
+// isHypervisor reports whether the leaves from base on are those of the
+// hypervisor with a signature.
+func isHypervisor(base, b, c, d uint32) bool {
+	_, b1, c1, d1 := cpu.CPUID(base, 0)
+	return b1 == b && c1 == c && d1 == d
+}
+
+// kvmLeaf returns the first of KVM's leaves, 0 if there is none.
+func kvmLeaf() uint32 {
+	for base := uint32(leafHypervisor); base < leafEnd; base += leafStep {
+		if isHypervisor(base, 0x4b4d564b, 0x564b4d56, 0x4d) { // KVMKVMKVM
+			return base
+		}
+	}
+	return 0
+}
+
+// tscHzFromHyperV asks Hyper-V, or who pretends to be it.
+func tscHzFromHyperV(maxLeaf uint32) uint64 {
+	if maxLeaf < leafHyperV || !isHypervisor(leafHypervisor, 0x7263694d, 0x666f736f, 0x76482074) { // Microsoft Hv
+		return 0
+	}
+	if a, _, _, d := cpu.CPUID(leafHyperV, 0); a&hyperVMayReadTSC == 0 || d&hyperVKnowsTSC == 0 {
+		return 0
+	}
+	return cpu.ReadMSR(msrHyperVTSC)
+}
 
 // initClock learns the TSC's frequency from the best source there is, and the
 // time of day.
 func initClock() {
-	maxLeaf, b, c, d := cpu.CPUID(leafHypervisor, 0)
-	kvm := b == 0x4b4d564b && c == 0x564b4d56 && d == 0x4d
-	tcg := b == 0x54474354 && c == 0x43544743 && d == 0x47435447
-	var wall uint64 // ns since the epoch, at the moment that at is now()
+	maxLeaf, _, _, _ := cpu.CPUID(leafHypervisor, 0)
+	tcg := isHypervisor(leafHypervisor, 0x54474354, 0x43544743, 0x47435447) // TCGTCGTCGTCG
+	var wall uint64                                                         // ns since the epoch, at the moment that at is now()
 	haveWall := false
-	if kvm {
-		if a, _, _, _ := cpu.CPUID(leafKVM, 0); a&kvmClocksource2 != 0 {
+	if kvm := kvmLeaf(); kvm != 0 {
+		if a, _, _, _ := cpu.CPUID(kvm+leafKVMFeatures, 0); a&kvmClocksource2 != 0 {
 			wall, haveWall = kvmClock()
 		}
 	}
-	if clock.mult == 0 && maxLeaf >= leafTiming && maxLeaf < leafHypervisor+0x100 {
+	if clock.mult == 0 {
+		setTSCHz(tscHzFromHyperV(maxLeaf))
+	}
+	if clock.mult == 0 && maxLeaf >= leafTiming && maxLeaf < leafHypervisor+leafStep {
 		if khz, _, _, _ := cpu.CPUID(leafTiming, 0); khz != 0 {
 			setTSCHz(uint64(khz) * 1000)
 		}
@@ -72,6 +113,9 @@ func initClock() {
 	}
 	if clock.mult == 0 {
 		setTSCHz(tscHzFromPIT())
+	}
+	if clock.mult == 0 {
+		setTSCHz(tscHzFromRTC())
 	}
 	if clock.mult == 0 {
 		fatalBoot("no clock to measure the time stamp counter with")
@@ -213,7 +257,7 @@ func unixSeconds(year, month, day, hour, min, sec uint64) uint64 {
 }
 
 // tscHzFromPIT measures the TSC against channel 2 of the interval timer
-// (Intel 8254, 1,193,182 Hz). It returns 0 if the timer does not run.
+// (Intel 8254, 1,193,182 Hz). It returns 0 if there is none.
 func tscHzFromPIT() uint64 {
 	const count = 11932 // 10 ms
 	cpu.Out8(0x61, cpu.In8(0x61)&^2|1)
@@ -221,10 +265,61 @@ func tscHzFromPIT() uint64 {
 	cpu.Out8(0x42, count&0xff)
 	cpu.Out8(0x42, count>>8)
 	start := cpu.TSC()
+	// Its output is low until it has counted down. A port without a device
+	// reads as ones.
+	if cpu.In8(0x61)&0x20 != 0 {
+		return 0
+	}
 	for i := 0; cpu.In8(0x61)&0x20 == 0; i++ {
 		if i == 10_000_000 {
 			return 0
 		}
 	}
 	return (cpu.TSC() - start) * 1_193_182 / count
+}
+
+// maxSecond is more TSC ticks than any CPU has in two seconds.
+const maxSecond = 20_000_000_000
+
+// tscHzFromRTC measures the TSC against the real-time clock, which takes one to
+// five seconds: the seconds are all that it tells. It returns 0 if there is none.
+func tscHzFromRTC() uint64 {
+	const validRAM = 0x80 // register D, MC146818
+	if cmos(0x0d)&validRAM == 0 || cmos(0x0a) == 0xff {
+		return 0
+	}
+	var hz, best uint64
+	best = 1<<64 - 1
+	last, lastSpread := rtcSecond()
+	for range 4 {
+		next, spread := rtcSecond()
+		if next == 0 || last == 0 {
+			return 0
+		}
+		ticks := next - last
+		if e := (spread + lastSpread) << 20 / ticks; e < best {
+			best, hz = e, ticks
+		}
+		if best < 1<<20/5000 { // exact to 0.02 %
+			break
+		}
+		last, lastSpread = next, spread
+	}
+	return hz
+}
+
+// rtcSecond waits for the next second and returns the TSC then, and how many
+// ticks that may be off. It returns 0 if none comes.
+func rtcSecond() (tsc, spread uint64) {
+	start := cpu.TSC()
+	first := cmos(0)
+	for before := start; before-start < maxSecond; {
+		second := cmos(0)
+		after := cpu.TSC()
+		if second != first {
+			return before + (after-before)/2, after - before
+		}
+		before = after
+	}
+	return 0, 0
 }
