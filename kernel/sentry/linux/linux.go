@@ -34,18 +34,22 @@ type Wrapper func(next kernel.SyscallFn) kernel.SyscallFn
 // corrections are all of them. Where two wrap a call, the later is asked first.
 var corrections = []correction{
 	corkCorrection,
+	deadlockCorrection,
 	fallocateCorrection,
 	holesCorrection,
 	interfacesCorrection,
 	locksCorrection,
 	netlinkCorrection,
+	noatimeCorrection,
 	nofollowCorrection,
+	readonlyCorrection,
 	recvCorrection,
 	robustCorrection,
 	schedCorrection,
 	signalfdCorrection,
 	slashesCorrection,
 	statxCorrection,
+	textbusyCorrection,
 	tmpfileCorrection,
 }
 
