@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"gvisor.dev/gvisor/pkg/cpuid"
 	"gvisor.dev/gvisor/pkg/log"
@@ -174,7 +175,8 @@ func (s *Sentry) mountHost() error {
 // mountFilesystems says which file systems there are, and mounts those that the
 // program finds.
 func (s *Sentry) mountFilesystems() error {
-	if err := registerFilesystems(s.kernel.VFS(), append(s.memory.Files(), s.bounds.Files()...)); err != nil {
+	files := slices.Concat(s.memory.Files(), s.bounds.Files(), s.networks.files())
+	if err := registerFilesystems(s.kernel.VFS(), files); err != nil {
 		return err
 	}
 	if s.storage != nil {

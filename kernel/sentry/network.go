@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	gcontext "gvisor.dev/gvisor/pkg/context"
 	"gvisor.dev/gvisor/pkg/sentry/arch"
 	"gvisor.dev/gvisor/pkg/sentry/inet"
 	"gvisor.dev/gvisor/pkg/sentry/kernel"
@@ -21,6 +22,7 @@ import (
 	"kiln/kernel/notice"
 	"kiln/kernel/sentry/linux"
 	"kiln/kernel/sentry/network"
+	"kiln/kernel/sentry/procfs"
 	"kiln/kernel/virtio"
 	"kiln/kernel/virtio/net"
 )
@@ -52,6 +54,20 @@ func newNetworks(clock tcpip.Clock, ids uniqueid.Provider, memory uint64) (*netw
 		Hold:     true,
 	})
 	return n, err
+}
+
+// files are those below /proc/sys/net. As gVisor's own, they are the root
+// namespace's.
+func (n *networks) files() []procfs.File {
+	var all []procfs.File
+	for _, s := range n.root.Settings() {
+		f := procfs.File{Path: "sys/net/" + s.Name, Read: func(gcontext.Context) (string, error) { return s.Get() + "\n", nil }}
+		if s.Set != nil {
+			f.Write = func(_ gcontext.Context, text string) error { return s.Set(text) }
+		}
+		all = append(all, f)
+	}
+	return all
 }
 
 // namespace returns the root network namespace.

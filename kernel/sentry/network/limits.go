@@ -23,9 +23,9 @@ type limits struct {
 	tcp, udp span
 }
 
-// span is a range of bytes: over pressure buffers shrink, over most data is not
-// taken.
-type span struct{ pressure, most int }
+// span is a range of bytes: over pressure buffers shrink, until there is less
+// than low, and over most data is not taken.
+type span struct{ low, pressure, most int }
 
 // Linux' hash table of connections has one place for each 128 KB of memory,
 // rounded up to a power of two, and at most 512 K places; limits of connections
@@ -62,8 +62,8 @@ func limitsFor(memory uint64) limits {
 }
 
 // spanFor returns the range with so many bytes as pressure. Linux has the
-// greatest at one and a half times that.
+// smallest at three quarters of that, the greatest at one and a half times.
 func spanFor(bytes uint64) span {
 	pressure := int(max(bytes, minSpan))
-	return span{pressure, pressure / 2 * 3}
+	return span{pressure / 4 * 3, pressure, pressure / 2 * 3}
 }

@@ -179,18 +179,19 @@ func (s *sockets) review() {
 		c.open--
 		c.tcp -= s.fields.total(o.tcpUse)
 	}
-	if c.tcp > s.limits.tcp.pressure {
+	pressure := c.tcp > s.limits.tcp.pressure || s.pressed() && c.tcp > s.limits.tcp.low
+	if pressure {
 		s.shrink(all, c.tcp)
 	} else {
 		s.restore()
 	}
-	s.setDefaults(c.tcp > s.limits.tcp.pressure)
+	s.setDefaults(pressure)
 	s.tcpTight.Store(c.tcp > s.limits.tcp.most)
 	s.udpTight.Store(c.udp > s.limits.udp.most)
 	s.full.Store(c.open >= s.limits.open)
 	s.setCookies(c.halfOpen >= s.limits.halfOpen)
 	s.grant(c)
-	if s.limited() || len(s.shrunk) > 0 {
+	if s.limited() || s.pressed() || len(s.shrunk) > 0 {
 		s.ip.Clock().AfterFunc(lookAgain, s.lookAgain)
 	}
 }
@@ -254,7 +255,7 @@ func isOrphan(ep *tcp.Endpoint, state tcp.EndpointState) bool {
 	case tcp.StateFinWait2:
 		// With a time of the program's (TCP_LINGER2), closing does not know it.
 		var linger tcpip.TCPLingerTimeoutOption
-		return ep.GetSockOpt(&linger) == nil && time.Duration(linger) != finWait2Timeout
+		return ep.GetSockOpt(&linger) == nil && !isFinWait2(time.Duration(linger))
 	}
 	return false
 }
@@ -339,11 +340,14 @@ func (s *sockets) restoreOne(ep *tcp.Endpoint, b shrunkBuffers) (done bool) {
 	return true
 }
 
+// pressed reports whether there was pressure at the last review.
+func (s *sockets) pressed() bool { return s.send.Default != 0 }
+
 // setDefaults has new connections begin with the smallest buffers while there is
 // pressure, and send buffers grow no further than a little. The greatest receive
 // buffer stays: window scales come from it, for the whole of a connection. What a program sets meanwhile (net.ipv4.tcp_wmem, tcp_rmem) stays.
 func (s *sockets) setDefaults(pressure bool) {
-	if pressure == (s.send.Default != 0) {
+	if pressure == s.pressed() {
 		return
 	}
 	var send tcpip.TCPSendBufferSizeRangeOption

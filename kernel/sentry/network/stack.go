@@ -128,6 +128,10 @@ const (
 	bufferMax     = 4 << 20
 	bufferMaxMin  = 256 << 10
 	bufferDivisor = 64
+
+	// otherBuffer is for sockets other than TCP's, which keep the size that a
+	// program sets, at most this one.
+	otherBuffer = 212992
 )
 
 // tune sets what netstack leaves to its user.
@@ -148,6 +152,14 @@ func (s *Stack) tune(memory uint64) error {
 		if err := s.ip.SetTransportProtocolOption(tcp.ProtocolNumber, opt); err != nil {
 			return fmt.Errorf("network: TCP option %T: %v", opt, err)
 		}
+	}
+	// net.core.wmem_default, wmem_max, rmem_default, rmem_max.
+	err := s.setBufferSizes(bufferSizes{
+		send:    tcpip.SendBufferSizeOption{Min: bufferMin, Default: otherBuffer, Max: otherBuffer},
+		receive: tcpip.ReceiveBufferSizeOption{Min: bufferMin, Default: otherBuffer, Max: otherBuffer},
+	})
+	if err != nil {
+		return fmt.Errorf("network: sizes of buffers: %w", err)
 	}
 	if err := s.setTimeouts(); err != nil {
 		return fmt.Errorf("network: timeouts of closed connections: %v", err)

@@ -22,9 +22,16 @@ import (
 // connection is to let its timer expire.
 const (
 	// The odd nanoseconds tell these timers from all others.
-	timeWaitTimeout = 60*time.Second + 1 // TCP_TIMEWAIT_LEN of Linux
-	finWait2Timeout = 60*time.Second + 2 // net.ipv4.tcp_fin_timeout
+	timeWaitTimeout = 60*time.Second + 1            // TCP_TIMEWAIT_LEN of Linux
+	finWait2Timeout = 60*time.Second + finWait2Mark // net.ipv4.tcp_fin_timeout at first
+	finWait2Mark    = 2
 )
+
+// finWait2After returns the duration of whole seconds d with the mark.
+func finWait2After(d time.Duration) time.Duration { return d + finWait2Mark }
+
+// isFinWait2 reports whether a duration has the mark.
+func isFinWait2(d time.Duration) bool { return d%time.Second == finWait2Mark }
 
 // closingClock is a stack's clock. It hands the timers of connections in
 // TIME-WAIT and FIN-WAIT-2 to closing.
@@ -36,7 +43,7 @@ type closingClock struct {
 // AfterFunc implements tcpip.Clock.
 func (c closingClock) AfterFunc(d time.Duration, f func()) tcpip.Timer {
 	t := c.Clock.AfterFunc(d, f)
-	if d == timeWaitTimeout || d == finWait2Timeout {
+	if d == timeWaitTimeout || isFinWait2(d) {
 		return c.closing.add(t)
 	}
 	return t
@@ -72,6 +79,21 @@ func (c *closing) add(t tcpip.Timer) tcpip.Timer {
 	ct.place = c.timers.PushBack(ct)
 	c.forget(c.timers.Len() - c.limit)
 	return ct
+}
+
+// most returns how many connections there may be.
+func (c *closing) most() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.limit
+}
+
+// setMost sets it, and forgets those that are too many.
+func (c *closing) setMost(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.limit = n
+	c.forget(c.timers.Len() - n)
 }
 
 // count returns how many connections there are.
