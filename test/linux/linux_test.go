@@ -36,7 +36,8 @@ type run struct{ program, place string }
 // others have no files, or make theirs in /tmp.
 var (
 	everywhere = []string{"nofollow", "openflags", "locks"}
-	local      = []string{"files", "slashes", "tmpfile", "holes", "fallocate", "readonly", "deadlock", "noatime", "textbusy"}
+	local      = []string{"files", "slashes", "tmpfile", "holes", "fallocate", "readonly", "deadlock", "noatime", "textbusy",
+		"xattrs", "renames", "paths", "copies"}
 )
 
 // limits on how long the guest and a program may take, many times what they do.

@@ -100,7 +100,8 @@ func (d *Filesystem) walkParent(ctx context.Context, rp *vfs.ResolvingPath, dir 
 // Called with treeMu held.
 func (d *Filesystem) resolve(ctx context.Context, rp *vfs.ResolvingPath) (*dentry, error) {
 	e := rp.Start().Impl().(*dentry)
-	if rp.Done() && e.node.isSymlink() && rp.ShouldFollowSymlink() {
+	// A link that is a root is followed, but none that a descriptor is of.
+	if rp.Done() && e.parent == nil && e.node.isSymlink() && rp.ShouldFollowSymlink() {
 		target, err := e.node.inode.Readlink()
 		if err != nil {
 			return nil, d.errno(err)

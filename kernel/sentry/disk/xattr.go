@@ -21,6 +21,12 @@ func (n *node) checkXattr(creds *auth.Credentials, ats vfs.AccessTypes, name str
 		return err
 	}
 	uid, gid := auth.KUID(a.UID), auth.KGID(a.GID)
+	if strings.HasPrefix(name, linux.XATTR_SECURITY_PREFIX) {
+		if ats.MayWrite() && name != linux.XATTR_SECURITY_CAPABILITY && !creds.HasRootCapability(linux.CAP_SYS_ADMIN) {
+			return linuxerr.EPERM
+		}
+		return nil
+	}
 	if err := vfs.CheckXattrPermissions(creds, ats, linux.FileMode(a.Mode), uid, name); err != nil {
 		return err
 	}
@@ -86,7 +92,17 @@ func (e *dentry) changeXattr(ctx context.Context, creds *auth.Credentials, mnt *
 
 func (e *dentry) setXattr(ctx context.Context, creds *auth.Credentials, mnt *vfs.Mount, opts *vfs.SetXattrOptions) error {
 	return e.changeXattr(ctx, creds, mnt, opts.Name, func() error {
-		return e.node.inode.Setxattr(opts.Name, []byte(opts.Value), opts.Flags)
+		value := opts.Value
+		if opts.Name == linux.XATTR_SECURITY_CAPABILITY {
+			a, err := e.node.attr()
+			if err != nil {
+				return err
+			}
+			if value, err = auth.FixupVfsCapDataOnSet(creds, value, auth.KUID(a.UID), auth.KGID(a.GID)); err != nil {
+				return err
+			}
+		}
+		return e.node.inode.Setxattr(opts.Name, []byte(value), opts.Flags)
 	})
 }
 

@@ -36,6 +36,7 @@ var corrections = []correction{
 	corkCorrection,
 	deadlockCorrection,
 	fallocateCorrection,
+	ftruncateCorrection,
 	holesCorrection,
 	interfacesCorrection,
 	locksCorrection,
@@ -44,13 +45,17 @@ var corrections = []correction{
 	nofollowCorrection,
 	readonlyCorrection,
 	recvCorrection,
+	removedCorrection,
+	renameCorrection,
 	robustCorrection,
 	schedCorrection,
 	signalfdCorrection,
 	slashesCorrection,
+	spliceCorrection,
 	statxCorrection,
 	textbusyCorrection,
 	tmpfileCorrection,
+	xattrCorrection,
 }
 
 // Correct applies all corrections to the system call table of k's programs.

@@ -179,16 +179,11 @@ func newNameless(t *kernel.Task, dir *vfs.Dentry, flags uint32, mode linux.FileM
 // namelessInOverlay makes and opens a file without a name in a directory of an
 // overlay.
 func namelessInOverlay(t *kernel.Task, dir vfs.VirtualDentry, flags uint32, mode linux.FileMode) (*vfs.FileDescription, error) {
-	v := reflect.ValueOf(dir.Dentry().Impl()).Elem()
-	fs := *fieldOf[unsafe.Pointer](v, "fs")
-	renameMu := fieldOf[gsync.RWMutex](v.FieldByName("fs").Elem(), "renameMu")
-	renameMu.RLock()
-	err := overlayCopyUpLocked(pointerOf(dir.Dentry().Impl()), t)
-	renameMu.RUnlock()
+	upper, err := upperOf(t, dir.Dentry())
 	if err != nil {
 		return nil, err
 	}
-	upper := *fieldOf[vfs.VirtualDentry](v, "upperVD")
+	fs := *fieldOf[unsafe.Pointer](reflect.ValueOf(dir.Dentry().Impl()).Elem(), "fs")
 	if !isType(upper.Dentry().Impl(), tmpfsPackage, "dentry") {
 		return nil, linuxerr.EOPNOTSUPP
 	}
@@ -208,6 +203,19 @@ func namelessInOverlay(t *kernel.Task, dir vfs.VirtualDentry, flags uint32, mode
 	rp := resolvingPath(t.Kernel().VFS(), t.Credentials(), &vfs.PathOperation{Root: at, Start: at})
 	defer rp.Release(t)
 	return overlayOpenCopiedUp(pointerOf(d.Impl()), t, rp, &vfs.OpenOptions{Flags: flags &^ (linux.O_TMPFILE | linux.O_DIRECTORY | linux.O_EXCL | linux.O_CLOEXEC | linux.O_NOFOLLOW)})
+}
+
+// upperOf returns what an overlay's dentry has in the upper layer, to which the file
+// is copied if need be.
+func upperOf(t *kernel.Task, d *vfs.Dentry) (vfs.VirtualDentry, error) {
+	v := reflect.ValueOf(d.Impl()).Elem()
+	renameMu := fieldOf[gsync.RWMutex](v.FieldByName("fs").Elem(), "renameMu")
+	renameMu.RLock()
+	defer renameMu.RUnlock()
+	if err := overlayCopyUpLocked(pointerOf(d.Impl()), t); err != nil {
+		return vfs.VirtualDentry{}, err
+	}
+	return *fieldOf[vfs.VirtualDentry](v, "upperVD"), nil
 }
 
 // describeNameless makes a new dentry of an overlay the one of a file in its upper
