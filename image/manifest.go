@@ -158,6 +158,7 @@ type RunConfig struct {
 	Cols        uint16    `json:"cols,omitempty"`
 	Verbose     bool      `json:"verbose,omitempty"`     // the Sentry's log on the console
 	Processes   uint64    `json:"processes,omitempty"`   // RLIMIT_NPROC; 0: none
+	Faults      uint64    `json:"faults,omitempty"`      // for tests: one in so many promises of memory fails; 0: none
 	Network     []Network `json:"network,omitempty"`     // replaces the manifest's
 	Mounts      []Mount   `json:"mounts,omitempty"`      // after the manifest's
 	StopTimeout int       `json:"stopTimeout,omitempty"` // ms from a request to end until the host ends the machine; 0: the default

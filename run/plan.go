@@ -43,6 +43,7 @@ type Options struct {
 	Hostname  string
 	Processes uint64 // RLIMIT_NPROC; 0 means no limit
 	Verbose   bool   // the kernel's log on the console
+	Faults    uint64 // for tests: one in so many promises of memory fails; 0: none
 
 	Network Networking
 	Disks   []string // -b
@@ -135,7 +136,7 @@ func guestConfig(o Options, t terminal) (image.RunConfig, error) {
 		Args: o.Args, Commands: o.Commands, Env: o.Env, Cwd: o.Cwd, Hostname: o.Hostname,
 		Interactive: o.Interactive && t.present,
 		Stdin:       o.Interactive && !t.present,
-		Verbose:     o.Verbose, Processes: o.Processes,
+		Verbose:     o.Verbose, Processes: o.Processes, Faults: o.Faults,
 	}
 	for _, e := range o.Env {
 		if name, _, ok := strings.Cut(e, "="); !ok || name == "" {

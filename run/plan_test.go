@@ -29,8 +29,8 @@ func TestPlanConfig(t *testing.T) {
 		{"default", func(*Options) {}, user, `{}`},
 		{"all", func(o *Options) {
 			o.Args, o.Env, o.Cwd, o.Hostname = []string{"-c", "x"}, []string{"A=b"}, "/tmp", "h"
-			o.Verbose, o.Processes, o.StopTimeout = true, 9, time.Second
-		}, terminal{}, `{"args":["-c","x"],"env":["A=b"],"cwd":"/tmp","hostname":"h","verbose":true,"processes":9,"stopTimeout":1000}`},
+			o.Verbose, o.Processes, o.Faults, o.StopTimeout = true, 9, 70, time.Second
+		}, terminal{}, `{"args":["-c","x"],"env":["A=b"],"cwd":"/tmp","hostname":"h","verbose":true,"processes":9,"faults":70,"stopTimeout":1000}`},
 		{"-i on a terminal", func(o *Options) { o.Interactive = true }, user, `{"interactive":true,"rows":24,"cols":80}`},
 		{"-i on a pipe", func(o *Options) { o.Interactive = true }, terminal{}, `{"stdin":true}`},
 		{"network", func(o *Options) { o.Network = Networking{Addresses: []string{"if,inet,dhcp"}} }, user,

@@ -108,6 +108,8 @@ func addRunFlags(fs *pflag.FlagSet, o *run.Options) {
 	fs.BoolVar(&o.NoSignals, "no-sig-proxy", false, "keep signals from the program: HUP, INT and QUIT ask it to end as TERM does, others do nothing")
 	fs.DurationVar(&o.StopTimeout, "stop-timeout", run.DefaultStopTimeout, "from a request to end until the machine is killed")
 	fs.BoolVar(&o.Verbose, "verbose-kernel", false, "show the kernel's log on the console")
+	fs.Uint64Var(&o.Faults, "faults", 0, "for tests: one in so many promises of memory fails")
+	fs.Lookup("faults").Hidden = true
 	fs.BoolVar(&o.Trace, "verbose", false, "print QEMU's command line")
 }
 

@@ -59,7 +59,12 @@ func WatchMemory() error {
 
 // FreeFrames returns how many page frames are free, for the cost of a load. It
 // is a very large number until WatchMemory.
-func FreeFrames() int64 { return int64(atomic.LoadUint64(freeFrames)) }
+func FreeFrames() int64 {
+	if faultEvery != 0 && fault() {
+		return 0
+	}
+	return int64(atomic.LoadUint64(freeFrames))
+}
 
 // Clock returns how the clocks follow from the time stamp counter.
 func Clock() (ClockInfo, error) {

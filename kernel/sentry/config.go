@@ -63,6 +63,9 @@ type Config struct {
 	// Terminal, standard input is at its end.
 	Stdin bool
 
+	// Faults has one in so many promises of memory fail, for tests; 0 for none.
+	Faults uint64
+
 	Verbose bool // the Sentry's own log goes to the console
 
 	// Stop is the signal of a shutdown request, without "SIG"; "" for TERM.

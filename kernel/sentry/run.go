@@ -8,8 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/abi/linux"
 	"gvisor.dev/gvisor/pkg/errors/linuxerr"
+	"gvisor.dev/gvisor/pkg/log"
 	"gvisor.dev/gvisor/pkg/sentry/kernel"
 
+	"kiln/kernel/machine"
 	"kiln/kernel/notice"
 	"kiln/kernel/sentry/platform"
 )
@@ -40,6 +42,7 @@ func (s *Sentry) Run() (Exit, error) {
 		go s.serveRequests(s.config.Link.Requests())
 	}
 	init.WaitExited()
+	s.logMemory()
 	s.console.drain()
 	return s.exitOf(init), nil
 }
@@ -48,11 +51,23 @@ func (s *Sentry) Run() (Exit, error) {
 func (s *Sentry) startKernel() error {
 	s.networks.releaseLater()
 	s.networks.countWrites()
+	machine.FailFrames(s.config.Faults)
 	if err := s.kernel.Start(); err != nil {
 		return err
 	}
 	s.started = true
 	return nil
+}
+
+// logMemory logs how many frames were taken for programs' pages that were not
+// promised: none, if the invariant of docs/memory.md holds.
+func (s *Sentry) logMemory() {
+	m, err := machine.Memory()
+	if err != nil {
+		log.Warningf("memory: %v", err)
+		return
+	}
+	log.Infof("memory: %d frames for programs' pages below the floor of %d", m.Below, m.Floor)
 }
 
 // exitOf says how process tg, which has ended, did so.

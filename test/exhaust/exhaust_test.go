@@ -31,14 +31,14 @@ var (
 // machines returns the machines that the modes are run in.
 func machines() []machine {
 	if *memory != 0 {
-		return []machine{{*memory, max(*limit, 2*time.Second), *user}}
+		return []machine{{*memory, max(*limit, 2*time.Second), *user, 0}}
 	}
 	if os.Getenv("KILN_LONG") == "" {
-		return []machine{{64, max(*limit, 2*time.Second), 0}}
+		return []machine{{64, max(*limit, 2*time.Second), 0, 0}}
 	}
 	return []machine{
-		{64, 4 * time.Second, 0}, {64, 3 * time.Second, 1000},
-		{128, 6 * time.Second, 0}, {512, 12 * time.Second, 0},
+		{64, 4 * time.Second, 0, 0}, {64, 3 * time.Second, 1000, 0},
+		{128, 6 * time.Second, 0, 0}, {512, 12 * time.Second, 0, 0},
 	}
 }
 

@@ -66,6 +66,7 @@ type machine struct {
 	memory int // in MB
 	limit  time.Duration
 	user   int
+	faults int // one in so many promises of memory fails; 0: none
 }
 
 func (m machine) String() string {
@@ -101,7 +102,7 @@ func (r *rig) boot(t *testing.T, m machine, modes []string) []result {
 		t.Fatal(err)
 	}
 	command(t, "/usr/sbin/mkfs.ext4", "-q", "-F", "-N", "8192", volume)
-	args := []string{"run", "-M", strconv.Itoa(m.memory), "-b", volume + ",/data", r.image, "--",
+	args := []string{"run", "--verbose-kernel", "--faults", strconv.Itoa(m.faults), "-M", strconv.Itoa(m.memory), "-b", volume + ",/data", r.image, "--",
 		strconv.Itoa(int(m.limit.Seconds())), strconv.Itoa(m.user)}
 	cmd := exec.Command(r.kiln, append(args, modes...)...)
 	// One stream for both, so that a line of the kernel's stands between the
