@@ -41,7 +41,7 @@ func TestDocumented(t *testing.T) {
 
 // reaches finds what depends on the inside of gVisor or Go: names linked to, and
 // structures that are looked into.
-var reaches = regexp.MustCompile(`(?m)^//go:linkname \w+ \w|reflect\.ValueOf|unsafe\.Pointer\(&ns\)`)
+var reaches = regexp.MustCompile(`(?m)^//go:linkname \w+ \w|reflect\.ValueOf|\.FieldByName\(|unsafe\.Pointer\(&ns\)`)
 
 // TestReaches compares the files of the kernel that reach into gVisor and Go
 // with docs/linux.md.

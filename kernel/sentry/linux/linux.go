@@ -33,6 +33,7 @@ type Wrapper func(next kernel.SyscallFn) kernel.SyscallFn
 
 // corrections are all of them. Where two wrap a call, the later is asked first.
 var corrections = []correction{
+	bindconnectCorrection,
 	corkCorrection,
 	deadlockCorrection,
 	fallocateCorrection,
