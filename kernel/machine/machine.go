@@ -48,14 +48,26 @@ var enough uint64 = math.MaxInt64
 // freeFrames is metal's counter of free page frames.
 var freeFrames = &enough
 
-// WatchMemory has FreeFrames tell the truth.
+// promised is how many frames metal gives to no program in ring 3.
+var promised = new(atomic.Int64)
+
+// WatchMemory has FreeFrames tell the truth, and metal heed Promised.
 func WatchMemory() error {
-	p, err := hostcall("free frames", abi.SysFreeCounter, 0, 0, 0, 0, 0)
-	if err == nil {
-		freeFrames = (*uint64)(pointer(p))
+	free, err := hostcall("free frames", abi.SysFreeCounter, 0, 0, 0, 0, 0)
+	if err != nil {
+		return err
 	}
-	return err
+	p, err := hostcall("promised frames", abi.SysPromised, 0, 0, 0, 0, 0)
+	if err != nil {
+		return err
+	}
+	freeFrames, promised = (*uint64)(pointer(free)), (*atomic.Int64)(pointer(p))
+	return nil
 }
+
+// Promised is how many frames a program in ring 3 cannot have, beyond
+// MemInfo.LowWater. It is never negative.
+func Promised() *atomic.Int64 { return promised }
 
 // FreeFrames returns how many page frames are free, for the cost of a load. It
 // is a very large number until WatchMemory.

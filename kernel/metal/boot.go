@@ -220,7 +220,7 @@ func switchTables(c *percpu, states bootinfo.Range) {
 func setReserves(total uint64) {
 	// Any system call that writes to a program may copy 2 MB of it, if these
 	// are another process' since a fork: there is room for that in between.
-	kernelFloor = min(max(256, total/64), 1024)
+	kernelFloor = min(max(512, total/64), 1024)
 	userReserve = kernelFloor + min(max(512, total/64), total/8, 1024)
 	plentyFrames = total / 8
 }

@@ -194,7 +194,7 @@ func dispatch(t *thread, nr uint64, a1, a2, a3, a4, a5, a6 uintptr) int64 {
 		abi.SysDMAAlloc, abi.SysDMAFree, abi.SysPhysPages, abi.SysMMIOMap,
 		abi.SysIRQOpen, abi.SysIRQRoute, abi.SysIRQMSI, abi.SysIRQAck,
 		abi.SysFPSave, abi.SysFPDrop, abi.SysInterrupt, abi.SysMemInfo, abi.SysPowerOff,
-		abi.SysClockInfo, abi.SysPopulate, abi.SysFreeCounter, abi.SysPTCount:
+		abi.SysClockInfo, abi.SysPopulate, abi.SysFreeCounter, abi.SysPTCount, abi.SysPromised:
 		return privateCall(nr, a1, a2, a3, a4, a5)
 	}
 	return -eNOSYS

@@ -40,9 +40,16 @@ var (
 	// for pages of theirs that the Sentry touches between two looks at
 	// memory (package sentry/memory); below, for the kernel program's heap.
 	userReserve, kernelFloor uint64
+	// promisedFrames is what ring 3 cannot have beyond that: the kernel program
+	// has promised it to tasks that it is busy with.
+	promisedFrames uint64
 	// belowFloor counts the frames that went to programs' pages below
 	// kernelFloor. Any is a defect of the Sentry's looks.
 	belowFloor uint64
+	// programFrames counts the frames of memory files: of programs' pages,
+	// files in memory and cached ones. Of what the Sentry touches they are
+	// the part that is promised.
+	programFrames uint64
 	// plentyFrames is how much must be free for guesses like fault-around.
 	plentyFrames uint64
 )
@@ -214,7 +221,8 @@ func mapKernelProgram() bool {
 func kernelFault(addr uintptr, write bool) bool {
 	page := addr &^ (frame.Size - 1)
 	flags := pteData
-	if addr >= memfdBase && addr < memfdLimit {
+	inFile := addr >= memfdBase && addr < memfdLimit
+	if inFile {
 		if !memfdCovers(addr) {
 			return false
 		}
@@ -238,6 +246,9 @@ func kernelFault(addr uintptr, write bool) bool {
 	f := frames.Alloc(0)
 	if f == 0 {
 		fatalMemory()
+	}
+	if inFile {
+		programFrames++
 	}
 	cpu.ClearPage(directMap + uintptr(f))
 	*e = pagetable.Entry(f) | flags
@@ -265,6 +276,9 @@ func dropKernelPages(start, end uintptr) {
 			*e = 0
 			cpu.Invalidate(va)
 			freeFrame(f)
+			if va >= memfdBase && va < memfdLimit {
+				programFrames--
+			}
 		}
 		va = pagetable.Next(va, size, end)
 	}

@@ -64,6 +64,8 @@ func privateCall(nr uint64, a1, a2, a3, a4, a5 uintptr) int64 {
 		return populate(a1, a2, userReserve)
 	case abi.SysFreeCounter:
 		return int64(addrOf(frames.FreeCounter()))
+	case abi.SysPromised:
+		return int64(addrOf(&promisedFrames))
 	}
 	return 0
 }

@@ -199,7 +199,7 @@ func userFault(c *percpu, addr uintptr, code uint64) bool {
 		code&cpu.FaultFetch != 0 && *e&pagetable.NoExecute != 0 {
 		return false
 	}
-	if frames.FreeFrames() <= userReserve || !fillLazy(e) {
+	if frames.FreeFrames() <= userReserve+promisedFrames || !fillLazy(e) {
 		c.noMemory = true
 		return false
 	}

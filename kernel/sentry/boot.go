@@ -72,10 +72,8 @@ func Boot(c Config) (*Sentry, error) {
 	s.platform = platform.New(platform.Hooks{
 		Poll:     c.Poll,
 		MakeRoom: s.memory.MakeRoom,
-		Shared:   s.memory.Shared,
 		NoMemory: s.memory.NoMemory,
-	})
-	s.platform.SetReserve(int(state.LowWater))
+	}, s.memory.Reserve())
 	devices, broken := c.Devices, c.Broken
 	if err := useEntropyDevice(devices); err != nil {
 		return nil, err

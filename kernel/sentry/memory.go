@@ -65,7 +65,8 @@ func newMemoryFile() (*pgalloc.MemoryFile, error) {
 // keepMemory has the keeper watch over the tasks that will run.
 func (s *Sentry) keepMemory() error {
 	s.memory.Wrap()
-	return s.memory.Start(s.kernel, s.storage.reclaim, s.networks.reclaim)
+	s.memory.Start(s.kernel, s.storage.reclaim, s.networks.reclaim)
+	return nil
 }
 
 // cacheMemory is disk.Options.Memory.

@@ -67,6 +67,9 @@ const (
 	// would if it were touched, and takes for its tables. Pages of the image
 	// do not count.
 	SysPTCount = 0x4b000018
+	// Promised() → kernel virtual address of the number of frames that ring 3
+	// cannot have beyond LowWater, a uint64 that the kernel program writes.
+	SysPromised = 0x4b000019
 )
 
 // Files that metal serves to open(2).

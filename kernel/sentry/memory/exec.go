@@ -14,10 +14,12 @@ import (
 )
 
 const (
-	// execPlenty is how many pages above the reserve are enough for any execve.
+	// execPlenty is how many pages above the reserve are enough for each execve
+	// that goes on.
 	execPlenty = 4096
-	// execCopies is how many times the Sentry has a program's arguments in its
-	// heap, with what is left from making them grow.
+	// execCopies is how many times there are a program's arguments in the
+	// Sentry's heap, with what is left from making them grow, and on the new
+	// stack.
 	execCopies = 8
 	// execFraction is what part of memory arguments may have when it is short.
 	execFraction = 64
@@ -42,7 +44,9 @@ func (k *Keeper) execs() map[uintptr]linux.Wrapper {
 // next its environment.
 func (k *Keeper) execute(fn kernel.SyscallFn, argv int) kernel.SyscallFn {
 	return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
-		if int(k.free())-k.mark >= execPlenty {
+		running := k.executing.Add(1)
+		defer k.executing.Add(-1)
+		if int(k.free())-k.reserve.Frames() >= execPlenty*int(running) {
 			return fn(t, nr, args)
 		}
 		size := vectorBytes(t, args[argv].Pointer()) + vectorBytes(t, args[argv+1].Pointer())
@@ -54,9 +58,11 @@ func (k *Keeper) execute(fn kernel.SyscallFn, argv int) kernel.SyscallFn {
 		}
 		k.exec.Lock()
 		defer k.exec.Unlock()
-		if !k.roomForKernel(size * execCopies / machine.PageSize) {
+		pages := size * execCopies / machine.PageSize
+		if !k.roomForKernel(pages) {
 			return 0, nil, linuxerr.ENOMEM
 		}
+		defer k.reserve.Promise(pages)()
 		return fn(t, nr, args)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,16 +18,31 @@ const (
 	metricObjects = "/memory/classes/heap/objects:bytes" // live, and garbage not yet found
 	metricFree    = "/memory/classes/heap/free:bytes"    // could be given back
 	metricStacks  = "/memory/classes/heap/stacks:bytes"
-	metricLive    = "/gc/heap/live:bytes" // at the end of the last collection
+	metricTotal   = "/memory/classes/total:bytes"
+	metricGone    = "/memory/classes/heap/released:bytes" // of the total, given back
+	metricLive    = "/gc/heap/live:bytes"                 // at the end of the last collection
 )
 
 // heapStats are those figures.
-type heapStats struct{ objects, free, stacks, live uint64 }
+type heapStats struct{ objects, free, stacks, total, gone, live uint64 }
+
+// frames returns how many bytes of the machine's memory the heap may have.
+func (h heapStats) frames() uint64 { return h.total - h.gone }
+
+// heapSamples are read into, so that to look makes no garbage.
+var heapSamples = struct {
+	sync.Mutex
+	s [6]metrics.Sample
+}{s: [6]metrics.Sample{{Name: metricObjects}, {Name: metricFree}, {Name: metricStacks},
+	{Name: metricTotal}, {Name: metricGone}, {Name: metricLive}}}
 
 func readHeap() heapStats {
-	s := []metrics.Sample{{Name: metricObjects}, {Name: metricFree}, {Name: metricStacks}, {Name: metricLive}}
-	metrics.Read(s)
-	return heapStats{s[0].Value.Uint64(), s[1].Value.Uint64(), s[2].Value.Uint64(), s[3].Value.Uint64()}
+	h := &heapSamples
+	h.Lock()
+	defer h.Unlock()
+	metrics.Read(h.s[:])
+	return heapStats{h.s[0].Value.Uint64(), h.s[1].Value.Uint64(), h.s[2].Value.Uint64(),
+		h.s[3].Value.Uint64(), h.s[4].Value.Uint64(), h.s[5].Value.Uint64()}
 }
 
 // garbage returns how many bytes a collection may give back at most.
@@ -72,13 +88,35 @@ func newShare(total uint64) share {
 	return share{bytes: bytes, most: bytes + total/32*(mostParts-shareParts)}
 }
 
-// heapLimit returns what the runtime's limit is to be, in bytes.
-func (k *Keeper) heapLimit() int64 {
+// The heap's limit. The runtime collects when the heap reaches it.
+const (
+	// heapSlack is how far the limit is beyond what the heap has when no frames
+	// are free, in bytes. The runtime itself keeps 1 MB of that
+	// (memoryLimitHeapGoal in runtime/mgcpacer.go).
+	heapSlack = 1<<20 + 512<<10
+	// heapSteps is by what part of memory the heap may grow between two
+	// collections.
+	heapSteps = 32
+)
+
+// boundHeap sets the heap's limit. The heap may grow into frames that are free,
+// and by steps: a collection writes to the end of each span that is new since the
+// last one, and must not find hundreds of them that were never touched when memory
+// is short. It is called after each collection, and when memory is short.
+func (k *Keeper) boundHeap() {
+	total := k.total * machine.PageSize
+	room := max(0, int(k.free())-k.reserve.Frames()) * machine.PageSize
+	now := int(readHeap().frames()) + min(room, total/heapSteps) + heapSlack
+	debug.SetMemoryLimit(int64(min(now, k.mostHeap())))
+}
+
+// mostHeap returns what the limit is at most, in bytes.
+func (k *Keeper) mostHeap() int {
 	parts := earlyParts
 	if k.full.Load() {
 		parts = limitParts
 	}
-	return int64(max(k.total*machine.PageSize/32*parts, minHeapLimit))
+	return max(k.total*machine.PageSize/32*parts, minHeapLimit)
 }
 
 // sentinel is an object that dies in each collection.
@@ -105,7 +143,7 @@ func (k *Keeper) look() {
 	k.share.used.Store(int64(used))
 	k.share.grown.Store(0)
 	k.brimful.Store(used > k.share.most)
-	debug.SetMemoryLimit(k.heapLimit())
+	k.boundHeap()
 	if !k.full.Load() {
 		k.ledger.age()
 	}

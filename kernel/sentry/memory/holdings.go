@@ -22,65 +22,33 @@ const (
 	taskPages = 8
 	// fileBytes is what an open file takes beside its content.
 	fileBytes = 1 << 10
+	// sampled is how many files of a process are looked into: the others are
+	// taken to be like them.
+	sampled = 1024
 )
 
-// holdings is what the kernel holds for processes behind their descriptors.
-type holdings struct {
-	ctx    context.Context
-	tables map[*kernel.FDTable][]int             // which processes use it
-	files  map[*vfs.FileDescription]map[int]bool // which processes have it open
-}
-
-func newHoldings(ctx context.Context) *holdings {
-	return &holdings{
-		ctx:    ctx,
-		tables: map[*kernel.FDTable][]int{},
-		files:  map[*vfs.FileDescription]map[int]bool{},
-	}
-}
-
-// add notes that process i uses a table, which may be nil. The table stays for
-// as long as the task's lock is held, and its files are only counted later, by
-// who has references to them.
-func (h *holdings) add(i int, table *kernel.FDTable) {
-	if table == nil {
-		return
-	}
-	users := h.tables[table]
-	for _, u := range users {
-		if u == i {
-			return
+// heldPages returns what the kernel holds for a process behind its descriptors,
+// in pages, and gives the reference to their table back. What several have open is
+// divided among them. It makes next to no garbage: there is no memory when it is
+// called.
+func heldPages(ctx context.Context, table *kernel.FDTable) int {
+	defer table.DecRef(ctx)
+	files, content := 0, 0
+	for fd, end := int32(0), int32(table.CurrentMaxFDs()); fd < end; fd++ {
+		file, _ := table.Get(fd)
+		if file == nil {
+			continue
 		}
-	}
-	h.tables[table] = append(users, i)
-	table.ForEach(h.ctx, func(_ int32, file *vfs.FileDescription, _ kernel.FDFlags) bool {
-		users, ok := h.files[file]
-		if !ok {
-			if !file.TryIncRef() {
-				return true
-			}
-			users = map[int]bool{}
-			h.files[file] = users
+		if files++; files <= sampled {
+			users := max(1, int(file.ReadRefs())-1) // one is ours
+			content += (contentOf(ctx, file) + fileBytes) / users
 		}
-		users[i] = true
-		return true
-	})
-}
-
-// count reports each process' share of each file, in pages, and gives the
-// references back.
-func (h *holdings) count(report func(process, pages int)) {
-	bytes := map[int]int{}
-	for file, users := range h.files {
-		size := contentOf(h.ctx, file) + fileBytes
-		for i := range users {
-			bytes[i] += size / len(users)
-		}
-		file.DecRef(h.ctx)
+		file.DecRef(ctx)
 	}
-	for i, n := range bytes {
-		report(i, n/machine.PageSize)
+	if files > sampled {
+		content = content / sampled * files
 	}
+	return content / machine.PageSize
 }
 
 // contentOf returns how many bytes of memory a file's content takes that would

@@ -21,6 +21,7 @@
 package memory
 
 import (
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,7 @@ import (
 
 	"kiln/kernel/machine"
 	"kiln/kernel/notice"
+	"kiln/kernel/sentry/platform"
 )
 
 const (
@@ -38,6 +40,10 @@ const (
 	// that there is room for a while: to take pages from a program's mapping
 	// costs it a page fault each.
 	extraPages = 1024
+
+	// collectAgain is after what time the heap is collected once more before
+	// a process is killed: what the kernel had for the last one, say.
+	collectAgain = 50 * time.Millisecond
 
 	// nap is how long a task waits for memory that someone else gives back.
 	nap = 2 * time.Millisecond
@@ -48,31 +54,33 @@ type Reclaim func(pages int) int
 
 // Keeper keeps page frames for those who need them.
 type Keeper struct {
-	total int // page frames of the machine
-	mark  int // frames that programs cannot have
+	total   int               // page frames of the machine
+	reserve *platform.Reserve // those that must stay free
 
 	free    func() int64 // machine.FreeFrames; tests replace it
 	state   func() (machine.MemInfo, error)
 	collect func() // debug.FreeOSMemory; tests replace it
 
-	kernel  *kernel.Kernel
-	reclaim []Reclaim
-	window  uintptr     // address of the memory file's first byte
-	exec    sync.Mutex  // held while large arguments are copied; before mu
-	full    atomic.Bool // the kernel's objects have their share
-	brimful atomic.Bool // and the remainder
-	share   share
-	ledger  ledger
+	kernel    *kernel.Kernel
+	reclaim   []Reclaim
+	executing atomic.Int64 // execve that go on
+	exec      sync.Mutex   // held while large arguments are copied; before mu
+	full      atomic.Bool  // the kernel's objects have their share
+	brimful   atomic.Bool  // and the remainder
+	share     share
+	ledger    ledger
 
-	mu     sync.Mutex
-	victim *victim // the last process that was killed, or nil; guarded by mu
+	mu        sync.Mutex
+	victim    *victim   // the last process that was killed, or nil; guarded by mu
+	collected time.Time // when relieve last had the heap collected; guarded by mu
+	starved   time.Time // since when only a small process 1 is left to kill; guarded by mu
 }
 
 // New returns a keeper for a machine in state m.
 func New(m machine.MemInfo) *Keeper {
 	return &Keeper{
 		total:   int(m.Total),
-		mark:    int(m.LowWater),
+		reserve: platform.NewReserve(int(m.LowWater)),
 		free:    machine.FreeFrames,
 		state:   machine.Memory,
 		collect: debug.FreeOSMemory,
@@ -82,19 +90,26 @@ func New(m machine.MemInfo) *Keeper {
 
 // Start names the kernel whose tasks are kept, and what can free memory, the
 // cheapest first. It is called once, before tasks run.
-func (k *Keeper) Start(sentry *kernel.Kernel, reclaim ...Reclaim) error {
+func (k *Keeper) Start(sentry *kernel.Kernel, reclaim ...Reclaim) {
 	k.kernel, k.reclaim = sentry, reclaim
 	k.look()
 	k.watchHeap()
-	return k.findWindow(sentry.MemoryFile())
 }
 
-// Missing returns how many frames there are too few for pages more, 0 or less if
-// there are enough.
-func (k *Keeper) missing(pages int) int { return k.mark + 1 + pages - int(k.free()) }
+// Reserve is what must stay free.
+func (k *Keeper) Reserve() *platform.Reserve { return k.reserve }
 
-// MakeRoom is platform.Hooks.MakeRoom.
+// missing returns how many frames there are too few for pages more, 0 or less if
+// there are enough.
+func (k *Keeper) missing(pages int) int { return k.reserve.Frames() + 1 + pages - int(k.free()) }
+
+// MakeRoom is platform.Hooks.MakeRoom. What is missing only for others' page
+// faults is there as soon as these are done.
 func (k *Keeper) MakeRoom(ctx context.Context, pages int) (stop bool) {
+	if k.missing(pages) <= 0 {
+		runtime.Gosched()
+		return false
+	}
 	k.relieve(ctx, pages)
 	if k.missing(pages) <= 0 {
 		return false
@@ -127,9 +142,13 @@ func (k *Keeper) relieve(ctx context.Context, pages int) {
 	if k.reclaimCheap(pages) || k.victim.dying() {
 		return
 	}
-	if missing := k.missing(pages); k.garbage() >= missing*machine.PageSize {
+	k.boundHeap()
+	defer k.boundHeap()
+	if k.garbage() >= k.missing(pages)*machine.PageSize || time.Since(k.collected) > collectAgain {
 		k.collect()
+		k.collected = time.Now()
 		if k.missing(pages) <= 0 {
+			k.starved = time.Time{}
 			return
 		}
 	}

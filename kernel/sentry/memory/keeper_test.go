@@ -204,3 +204,21 @@ func TestHogs(t *testing.T) {
 		}
 	}
 }
+
+// TestSpare: process 1 is left alone for a while when it is all there is to kill
+// and has little: the others' memory may come back.
+func TestSpare(t *testing.T) {
+	free := int64(0)
+	k := newTest(&free)
+	init := &process{id: 1, resident: 100}
+	if !k.spare(init) {
+		t.Error("a small process 1 is killed at once")
+	}
+	k.starved = k.starved.Add(-dyingPatience)
+	if k.spare(init) {
+		t.Error("a small process 1 is not killed even when nothing came back for long")
+	}
+	if k.spare(&process{id: 1, resident: 9000}) || k.spare(&process{id: 2, resident: 1}) {
+		t.Error("another than a small process 1 is spared")
+	}
+}

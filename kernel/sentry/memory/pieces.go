@@ -182,7 +182,7 @@ func (k *Keeper) plenty() bool {
 }
 
 // fileRoom returns by how many pages files in memory may grow.
-func (k *Keeper) fileRoom() int { return int(k.free()) - k.mark - k.total/32 }
+func (k *Keeper) fileRoom() int { return int(k.free()) - k.reserve.Frames() - k.total/32 }
 
 // roomForFiles makes room for files in memory to grow by pages, without killing.
 func (k *Keeper) roomForFiles(pages int) bool {

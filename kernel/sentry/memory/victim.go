@@ -65,7 +65,7 @@ func (p *process) size() int { return p.resident + p.held }
 func (k *Keeper) kill(ctx context.Context) *victim {
 	all := k.processes(ctx)
 	p := choose(all, askingGroup(ctx), k.total)
-	if p == nil {
+	if p == nil || k.spare(p) {
 		return nil
 	}
 	say("out of memory: killed process %d (%s), %d MB, of it %d MB held by the kernel",
@@ -79,6 +79,19 @@ func (k *Keeper) kill(ctx context.Context) *victim {
 		}
 	}
 	return &victim{group: p.group, since: time.Now()}
+}
+
+// spare reports whether a process is not to be killed yet: process 1, which has
+// little, while what the others had may come back.
+func (k *Keeper) spare(p *process) bool {
+	if p.id != 1 || p.size() > k.total/8 {
+		k.starved = time.Time{}
+		return false
+	}
+	if k.starved.IsZero() {
+		k.starved = time.Now()
+	}
+	return time.Since(k.starved) < dyingPatience
 }
 
 // choose returns the process to kill, or nil. It is the one with the most
@@ -198,11 +211,11 @@ func framesOf(m *mm.MemoryManager) int {
 
 // processes returns those that are not ending already, with what they have.
 func (k *Keeper) processes(ctx context.Context) []process {
-	var all []process
-	index := map[*kernel.ThreadGroup]int{}
-	h := newHoldings(ctx)
 	ns := k.kernel.RootPIDNamespace()
-	for _, t := range ns.Tasks() {
+	tasks := ns.Tasks()
+	all := make([]process, 0, len(tasks))
+	index := make(map[*kernel.ThreadGroup]int, len(tasks))
+	for _, t := range tasks {
 		tg := t.ThreadGroup()
 		if k.victim != nil && tg == k.victim.group || t.ExitState() != kernel.TaskExitNone || t.Killed() {
 			continue
@@ -215,14 +228,22 @@ func (k *Keeper) processes(ctx context.Context) []process {
 		}
 		p := &all[i]
 		p.held += taskPages
+		if p.mm != nil {
+			continue
+		}
+		var table *kernel.FDTable
 		t.WithMuLocked(func(t *kernel.Task) {
 			// A task that has just exited has none.
-			if m := t.MemoryManager(); m != nil && p.mm == nil {
-				p.mm, p.resident = m, framesOf(m)
+			if p.mm = t.MemoryManager(); p.mm != nil {
+				p.resident = framesOf(p.mm)
 			}
-			h.add(i, t.FDTable())
+			if table = t.FDTable(); table != nil {
+				table.IncRef()
+			}
 		})
+		if table != nil {
+			p.held += heldPages(ctx, table)
+		}
 	}
-	h.count(func(i, pages int) { all[i].held += pages })
 	return all
 }

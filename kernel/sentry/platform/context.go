@@ -23,7 +23,7 @@ type taskContext struct {
 
 	entered bool // user has run: there may be state in the CPU
 	pulled  bool // see Platform.pulled
-	held    int  // page frames that the system call was promised
+	held    promise
 
 	// fault is set when the last Switch ended with an exception, with the
 	// context of the task that raised it.
@@ -57,7 +57,7 @@ func (c *taskContext) Switch(ctx context.Context, mm platform.MemoryManager, ac 
 		}
 		switch exit {
 		case machine.ExitSyscall:
-			if !c.hold(ctx, pagesOfCall(regs)) {
+			if !c.hold(ctx, regs) {
 				regs.RIP -= syscallLength // not yet made
 				return nil, hostarch.NoAccess, platform.ErrContextInterrupt
 			}
@@ -76,7 +76,7 @@ func (c *taskContext) Switch(ctx context.Context, mm platform.MemoryManager, ac 
 
 		case machine.ExitPageFault:
 			code, addr := c.user.Fault()
-			if !c.roomForFault(ctx, code, addr) {
+			if !c.holdForFault(ctx, code) {
 				return nil, hostarch.NoAccess, platform.ErrContextInterrupt
 			}
 			if supervisorAccess(code, addr) {
@@ -190,10 +190,10 @@ func (c *taskContext) Release() {
 }
 
 // PrepareSleep implements platform.Context.
-func (*taskContext) PrepareSleep() {}
+func (c *taskContext) PrepareSleep() { c.blocks() }
 
 // PrepareUninterruptibleSleep implements platform.Context.
-func (*taskContext) PrepareUninterruptibleSleep() {}
+func (c *taskContext) PrepareUninterruptibleSleep() { c.blocks() }
 
 // PrepareStop implements platform.Context.
 func (*taskContext) PrepareStop() {}

@@ -14,8 +14,8 @@ import (
 //
 // What a call may take at most is known for those that take much: they move
 // data between a program and a file. Everything else takes a few pages at a
-// time; these come from between the reserve that Platform.SetReserve was given
-// and metal's floor, below which lies what is for the kernel program's heap.
+// time; these come from between the reserve and metal's
+// floor, below which lies what is for the kernel program's heap.
 const (
 	// pagesOfFault is for a page fault that copies nothing: page tables,
 	// and what a file's page is read into.
@@ -27,6 +27,9 @@ const (
 	// pagesOfMove bounds what a call is promised for moving data: package
 	// sentry/memory has longer calls done in such pieces.
 	pagesOfMove = MoveLimit/machine.PageSize + pagesOfFault
+	// pagesOfClone is what a new task takes: its stack in the Sentry, what the
+	// Sentry knows of it, and its page tables.
+	pagesOfClone = 40
 	// vectorPages are what a buffer of several is taken to have.
 	vectorPages = 4
 
@@ -34,6 +37,10 @@ const (
 	// as it blocks. That many threads block with a little in their hands is
 	// what the reserve is for.
 	heldPages = 16
+
+	// plenty is how many pages more than a call takes make it unlikely that the
+	// copies of several together are too much. Below, any call is promised one.
+	plenty = 4 * pagesOfCopy
 
 	// free stands for a call that takes no memory, or gives some back.
 	free = -1
@@ -43,54 +50,76 @@ const (
 // memory again.
 const MoveLimit = 512 << 10
 
-// room reports whether there are frames for pages more.
-func (c *taskContext) room(pages int) bool {
-	return machine.FreeFrames()-int64(pages) > c.platform.reserve.Load()
+// hold promises the system call that begins the frames that it may take. It
+// reports false if there are none: then the call must not begin.
+func (c *taskContext) hold(ctx context.Context, regs *machine.Registers) bool {
+	pages := pagesOfCall(regs)
+	short := !c.platform.reserve.room(pages + plenty)
+	if pages == free || pages < heldPages && !short {
+		return true
+	}
+	p, need := promise{}, pages
+	switch {
+	case isClone(regs.RAX):
+		p.moment = pages
+	case pages >= heldPages:
+		p.call = pages
+	}
+	if short {
+		p.moment += pagesOfCopy
+		need += pagesOfFault
+	}
+	return c.keep(ctx, p, need)
 }
 
-// hold promises the system call that begins pages frames. It reports false if
-// there are none: then the call must not begin.
-func (c *taskContext) hold(ctx context.Context, pages int) bool {
-	if !c.room(pages) && pages != free && c.platform.hooks.MakeRoom(ctx, pages+c.platform.promised()) {
-		return false
+// holdForFault is hold for a page fault.
+func (c *taskContext) holdForFault(ctx context.Context, code uint64) bool {
+	var p promise
+	if code&machine.FaultWrite != 0 {
+		p.moment = pagesOfCopy
 	}
-	if pages >= heldPages {
-		c.promise(pages)
+	return c.keep(ctx, p, pagesOfFault)
+}
+
+// keep has p kept for the task, if there is room for need frames: a copy has its
+// room in the reserve.
+func (c *taskContext) keep(ctx context.Context, p promise, need int) bool {
+	for !c.platform.reserve.keep(p, need) {
+		if c.platform.hooks.MakeRoom(ctx, need) {
+			return false
+		}
 	}
+	c.held = p
 	return true
 }
 
-// unhold ends the promise to the last system call.
+// unhold ends what the task was promised.
 func (c *taskContext) unhold() {
-	if c.held != 0 {
-		c.platform.reserve.Add(-int64(c.held))
-		c.held = 0
+	if c.held != (promise{}) {
+		c.platform.reserve.end(c.held)
+		c.held = promise{}
 	}
 }
 
-// roomForFault reports whether there are frames for a page fault. A copy has its
-// room in the reserve, so it is promised, which leaves the reserve to others.
-func (c *taskContext) roomForFault(ctx context.Context, code, addr uint64) bool {
-	copied := 0
-	if code&machine.FaultWrite != 0 && (c.room(pagesOfCopy) || c.platform.hooks.Shared(ctx, addr)) {
-		copied = pagesOfCopy
+// blocks ends what it was promised for a moment.
+func (c *taskContext) blocks() {
+	if c.held.moment != 0 {
+		c.platform.reserve.end(promise{moment: c.held.moment})
+		c.held.moment = 0
 	}
-	if !c.room(pagesOfFault) && c.platform.hooks.MakeRoom(ctx, pagesOfFault+c.platform.promised()) {
-		return false
-	}
-	c.promise(copied)
-	return true
 }
 
-// promise keeps pages frames free for the task until it is back.
-func (c *taskContext) promise(pages int) {
-	c.held = pages
-	c.platform.reserve.Add(int64(pages))
+// isClone reports whether a system call makes a task.
+func isClone(nr uint64) bool {
+	return nr == unix.SYS_CLONE || nr == unix.SYS_CLONE3 || nr == unix.SYS_FORK || nr == unix.SYS_VFORK
 }
 
 // pagesOfCall returns how many page frames a system call may take to move what
 // it is asked to, as far as the registers tell.
 func pagesOfCall(regs *machine.Registers) int {
+	if isClone(regs.RAX) {
+		return pagesOfClone
+	}
 	switch regs.RAX {
 	case unix.SYS_READ, unix.SYS_WRITE, unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_RECVFROM, unix.SYS_SENDTO:
 		return int(min(regs.RDX>>12, pagesOfMove))

@@ -50,21 +50,8 @@ type Platform struct {
 	// CPU after a program's system call. While it is not 0, no state stays.
 	pulled atomic.Int32
 
-	// reserve is how many frames must stay free: base, which SetReserve said,
-	// and what tasks in the Sentry were promised.
-	reserve atomic.Int64
-	base    int
+	reserve *Reserve
 }
-
-// SetReserve says how many page frames are not for programs. It is called
-// before there are tasks.
-func (p *Platform) SetReserve(frames int) {
-	p.base = frames
-	p.reserve.Store(int64(frames))
-}
-
-// promised returns how many frames tasks in the Sentry were promised.
-func (p *Platform) promised() int { return int(p.reserve.Load()) - p.base }
 
 // Hooks are what the platform calls out to.
 type Hooks struct {
@@ -73,14 +60,10 @@ type Hooks struct {
 	Poll func()
 
 	// MakeRoom is called on a task's goroutine when fewer frames are free
-	// than pages and what Platform.SetReserve said. It frees memory. It
-	// returns true if there is still no room: the task then looks at its
-	// signals and tries again.
+	// than pages and what must stay free. It frees memory. It returns true
+	// if there is still no room: the task then looks at its signals and
+	// tries again.
 	MakeRoom func(ctx context.Context, pages int) (stop bool)
-
-	// Shared reports whether the page of the task's at addr is also
-	// another process's, so that to write to it takes a copy.
-	Shared func(ctx context.Context, addr uint64) bool
 
 	// NoMemory is called on a task's goroutine when the program touched a
 	// page and there was no frame for it. It frees memory; the task then
@@ -88,9 +71,9 @@ type Hooks struct {
 	NoMemory func(ctx context.Context)
 }
 
-// New returns the platform.
-func New(h Hooks) *Platform {
-	return &Platform{hooks: h}
+// New returns the platform. It counts in r what it promises to tasks.
+func New(h Hooks, r *Reserve) *Platform {
+	return &Platform{hooks: h, reserve: r}
 }
 
 // SupportsAddressSpaceIO implements platform.Platform: the Sentry reaches
