@@ -13,8 +13,11 @@
 package bounds
 
 import (
+	"math"
 	"sync"
+	"sync/atomic"
 
+	abi "gvisor.dev/gvisor/pkg/abi/linux"
 	"gvisor.dev/gvisor/pkg/sentry/arch"
 	"gvisor.dev/gvisor/pkg/sentry/kernel"
 	"gvisor.dev/gvisor/pkg/sentry/kernel/auth"
@@ -30,10 +33,15 @@ type Bounds struct {
 	inotifyInstances, inotifyWatches          setting // inotify(7)
 	epollWatches                              setting // epoll(7)
 	mappings                                  setting // vm.max_map_count, proc(5)
+	aio                                       setting // fs.aio-max-nr, proc(5)
+	fileMax                                   setting // fs.file-max, proc(5)
 
-	mu    sync.Mutex
-	taken map[share]int64             // guarded by mu
-	maps  map[*mm.MemoryManager]int64 // mappings at most; guarded by mu
+	opened atomic.Int64 // files at most
+
+	mu       sync.Mutex
+	taken    map[share]int64             // guarded by mu
+	maps     map[*mm.MemoryManager]int64 // mappings at most; guarded by mu
+	contexts map[aioContext]int64        // with their room; guarded by mu
 }
 
 // share is what a user has of a kind.
@@ -67,6 +75,8 @@ const (
 const (
 	pageSize       = 4096
 	mostPipePages  = 16384   // fs/pipe.c, pipe_user_pages_soft
+	mostAIO        = 0x10000 // fs/aio.c, aio_max_nr
+	leastFiles     = 8192    // include/linux/fs.h, NR_FILE
 	mostMappings   = 65530   // include/linux/mm.h, DEFAULT_MAX_MAP_COUNT
 	pipeMaxDefault = 1 << 20 // fs/pipe.c, pipe_max_size
 	mostInotify    = 128     // fs/notify/inotify/inotify_user.c
@@ -75,7 +85,7 @@ const (
 // New returns the bounds of a machine with so many page frames.
 func New(frames int) *Bounds {
 	bytes := int64(frames) * pageSize
-	b := &Bounds{taken: map[share]int64{}, maps: map[*mm.MemoryManager]int64{}}
+	b := &Bounds{taken: map[share]int64{}, maps: map[*mm.MemoryManager]int64{}, contexts: map[aioContext]int64{}}
 	// Linux has 16384 pages on any machine, and no hard bound.
 	b.pipePagesSoft.set("fs/pipe-user-pages-soft", min(mostPipePages, int64(frames)/8&^(defaultPages-1)))
 	b.pipePagesHard.set("fs/pipe-user-pages-hard", int64(frames)/4)
@@ -86,14 +96,27 @@ func New(frames int) *Bounds {
 	b.epollWatches.set("fs/epoll/max_user_watches", bytes/25/epollItemBytes)
 	// Linux has 65530 on any machine.
 	b.mappings.set("vm/max_map_count", min(mostMappings, int64(frames)))
+	b.aio.set("fs/aio-max-nr", mostAIO)
+	b.fileMax.set("fs/file-max", max(bytes/1024/10, leastFiles))
+	b.fileMax.most = math.MaxInt64
 	return b
 }
 
 // Files are the bounds' files in /proc.
 func (b *Bounds) Files() []procfs.File {
-	var files []procfs.File
+	files := []procfs.File{
+		{Path: "sys/fs/aio-nr", Read: b.aioNr},
+		{Path: "sys/fs/file-nr", Read: b.fileNr},
+		// gVisor's, for POSIX message queues: mq_overview(7).
+		procfs.Number("sys/fs/mqueue/queues_max", int(abi.DFLT_QUEUESMAX)),
+		procfs.Number("sys/fs/mqueue/msg_max", int(abi.DFLT_MSGMAX)),
+		procfs.Number("sys/fs/mqueue/msg_default", int(abi.DFLT_MSG)),
+		procfs.Number("sys/fs/mqueue/msgsize_max", int(abi.DFLT_MSGSIZEMAX)),
+		procfs.Number("sys/fs/mqueue/msgsize_default", int(abi.DFLT_MSGSIZE)),
+	}
 	for _, s := range []*setting{
 		&b.pipePagesSoft, &b.pipePagesHard, &b.pipeMaxSize, &b.inotifyInstances, &b.inotifyWatches, &b.epollWatches, &b.mappings,
+		&b.aio, &b.fileMax,
 	} {
 		files = append(files, s.file())
 	}
@@ -109,6 +132,8 @@ func (b *Bounds) Wrap() {
 	linux.Wrap(b.mappingCalls())
 	linux.Wrap(limitCalls)
 	linux.Wrap(taskCalls)
+	linux.Wrap(b.aioCalls())
+	linux.Wrap(b.fileCalls())
 }
 
 // take adds n to what t's user has of a kind. If that were more than bound, it

@@ -76,6 +76,11 @@ func (f *files) count(user auth.KUID, n *[kinds]int64) {
 	for _, pages := range pipes {
 		n[pipePages] += pages
 	}
+	f.release()
+}
+
+// release gives the references back.
+func (f *files) release() {
 	for file := range f.open {
 		file.DecRef(f.task)
 	}

@@ -1,6 +1,8 @@
 package bounds
 
 import (
+	"maps"
+
 	"golang.org/x/sys/unix"
 	abi "gvisor.dev/gvisor/pkg/abi/linux"
 	"gvisor.dev/gvisor/pkg/errors/linuxerr"
@@ -99,19 +101,11 @@ const userEnd = 1 << 47
 // forgetMappings forgets address spaces that are gone, if there are many. mu is
 // held.
 func (b *Bounds) forgetMappings(t *kernel.Task) {
-	ns := t.Kernel().RootPIDNamespace()
-	if len(b.maps) < ns.NumTasks()+mapsSlack {
+	if len(b.maps) < t.Kernel().RootPIDNamespace().NumTasks()+mapsSlack {
 		return
 	}
-	live := map[*mm.MemoryManager]int64{}
-	for _, task := range ns.Tasks() {
-		task.WithMuLocked(func(task *kernel.Task) {
-			if n, ok := b.maps[task.MemoryManager()]; ok {
-				live[task.MemoryManager()] = n
-			}
-		})
-	}
-	b.maps = live
+	live := liveSpaces(t)
+	maps.DeleteFunc(b.maps, func(m *mm.MemoryManager, _ int64) bool { return !live[m] })
 }
 
 // splitBy returns how many mappings a change of a range would split: those that

@@ -17,6 +17,7 @@ import (
 type setting struct {
 	value atomic.Int64
 	path  string            // below /proc/sys
+	most  int64             // that may be written; 0: math.MaxInt32
 	round func(int64) int64 // what a value becomes, negative if it may not be; nil: it stays
 }
 
@@ -37,8 +38,12 @@ func (s *setting) file() procfs.File {
 
 // write sets the bound to a decimal number between blanks.
 func (s *setting) write(_ context.Context, text string) error {
+	most := s.most
+	if most == 0 {
+		most = math.MaxInt32
+	}
 	n, err := strconv.ParseInt(strings.Trim(text, " \t\n"), 10, 64)
-	if err != nil || n < 0 || n > math.MaxInt32 {
+	if err != nil || n < 0 || n > most {
 		return linuxerr.EINVAL
 	}
 	if s.round != nil {

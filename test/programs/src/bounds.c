@@ -7,7 +7,9 @@
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "check.h"
@@ -53,7 +55,7 @@ static void as_user(void (*fn)(void))
 static const char *const settings[] = {
 	"/proc/sys/fs/pipe-user-pages-soft", "/proc/sys/fs/pipe-user-pages-hard", "/proc/sys/fs/pipe-max-size",
 	"/proc/sys/fs/inotify/max_user_instances", "/proc/sys/fs/inotify/max_user_watches",
-	"/proc/sys/fs/epoll/max_user_watches", "/proc/sys/vm/max_map_count",
+	"/proc/sys/fs/epoll/max_user_watches", "/proc/sys/fs/aio-max-nr", "/proc/sys/fs/file-max", "/proc/sys/vm/max_map_count",
 };
 
 static void cannot_write(void)
@@ -189,9 +191,66 @@ static void mappings(void)
 	CHECK(mmap(NULL, PAGE, n % 2 ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED);
 }
 
+static long setup(unsigned events, unsigned long *id)
+{
+	*id = 0;
+	return syscall(SYS_io_setup, events, id);
+}
+
+static void asynchronous(void)
+{
+	unsigned long id, other;
+	pid_t child;
+
+	CHECK(put("/proc/sys/fs/aio-max-nr", "100") == 0 && get("/proc/sys/fs/aio-nr") == 0);
+	CHECK(setup(60, &id) == 0 && get("/proc/sys/fs/aio-nr") == 60);
+	CHECK(setup(41, &other) == -1 && errno == EAGAIN);
+	CHECK(setup(1u << 31, &other) == -1 && errno == EINVAL);
+	CHECK(setup(40, &other) == 0 && get("/proc/sys/fs/aio-nr") == 100);
+	CHECK(syscall(SYS_io_destroy, id) == 0 && get("/proc/sys/fs/aio-nr") == 40);
+	CHECK(syscall(SYS_io_destroy, other) == 0);
+	CHECK((child = fork()) >= 0);
+	if (child == 0)
+		_exit(setup(100, &id) == 0 ? 0 : errno); // which goes with it
+	CHECK(waitpid(child, NULL, 0) == child && setup(100, &id) == 0);
+	CHECK(syscall(SYS_io_destroy, id) == 0);
+}
+
+static void few_files(void)
+{
+	int n = 0, fd, last = -1, p[2];
+
+	while (n < 1000 && (fd = open("/dev/null", O_RDONLY)) >= 0) {
+		last = fd;
+		n++;
+	}
+	CHECK(errno == ENFILE && n > 50 && n <= 100);
+	CHECK(socket(AF_UNIX, SOCK_STREAM, 0) == -1 && errno == ENFILE);
+	CHECK(eventfd(0, 0) == -1 && errno == ENFILE);
+	close(last);
+	CHECK(pipe(p) == -1 && errno == ENFILE);
+	CHECK(dup(0) >= 0); // is no file
+	CHECK(eventfd(0, 0) >= 0);
+}
+
+static void open_files(void)
+{
+	for (int fd = 3; fd < 100; fd++)
+		close(fd);
+	CHECK(put("/proc/sys/fs/file-max", "100") == 0 && get("/proc/sys/fs/file-nr") > 0);
+	as_user(few_files);
+	as_user(few_files);
+	for (int i = 0; i < 150; i++)
+		CHECK(eventfd(0, 0) >= 0); // not for root
+	CHECK(put("/proc/sys/fs/file-max", "9223372036854775807") == 0);
+	CHECK(get("/proc/sys/fs/mqueue/queues_max") == 256 && get("/proc/sys/fs/mqueue/msg_max") == 10);
+}
+
 int main(void)
 {
 	files();
+	asynchronous();
+	open_files();
 	watches();
 	pipes();
 	mappings();
