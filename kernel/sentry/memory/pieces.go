@@ -27,6 +27,7 @@ import (
 // Wrap has the keeper's calls answer programs. It is called once, before tasks
 // run.
 func (k *Keeper) Wrap() {
+	linux.Wrap(k.fewCopied())
 	linux.Wrap(k.movers())
 	linux.Wrap(k.execs())
 	linux.Wrap(k.refused())
