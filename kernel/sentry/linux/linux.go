@@ -34,6 +34,7 @@ type Wrapper func(next kernel.SyscallFn) kernel.SyscallFn
 // corrections are all of them. Where two wrap a call, the later is asked first.
 var corrections = []correction{
 	bindconnectCorrection,
+	clocksCorrection,
 	corkCorrection,
 	deadlockCorrection,
 	fallocateCorrection,
@@ -44,6 +45,7 @@ var corrections = []correction{
 	netlinkCorrection,
 	noatimeCorrection,
 	nofollowCorrection,
+	priorityCorrection,
 	readonlyCorrection,
 	recvCorrection,
 	removedCorrection,
