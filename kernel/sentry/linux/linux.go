@@ -40,6 +40,7 @@ var corrections = []correction{
 	fallocateCorrection,
 	ftruncateCorrection,
 	holesCorrection,
+	inflightCorrection,
 	interfacesCorrection,
 	locksCorrection,
 	netlinkCorrection,
