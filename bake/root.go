@@ -182,10 +182,26 @@ func (r *root) paths() []string {
 	return out
 }
 
+// dateDirectories gives each directory that has no time the one of the newest file
+// below it: programs take 1970 for a clock that was never set.
+func (r *root) dateDirectories() {
+	newest := map[string]int64{} // below a directory
+	paths := r.paths()
+	for i := len(paths) - 1; i >= 0; i-- { // what is below a directory comes first
+		p, e := paths[i], r.entries[paths[i]]
+		if e.mode.IsDir() && e.mtime == 0 {
+			e.mtime = newest[p]
+		}
+		dir := path.Dir(p)
+		newest[dir] = max(newest[dir], e.mtime, newest[p])
+	}
+}
+
 // plan lays out the file system.
 func (r *root) plan() (*erofs.Plan, error) {
 	t := erofs.New()
 	names := map[*entry]string{} // the first of each
+	r.dateDirectories()
 	for _, p := range r.paths() {
 		e := r.entries[p]
 		if e.mode&fs.ModeNamedPipe != 0 {
