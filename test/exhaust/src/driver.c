@@ -166,35 +166,39 @@ static void end_all(void)
 	} while (waitpid(-1, NULL, WNOHANG) >= 0 || errno != ECHILD);
 }
 
-// empty removes all that is in a directory. A directory in it first gives what
-// it has to top, so that the depth does not matter.
-static void empty(int top, int dir)
+// empty removes all that is in a directory. It goes down and up again with one descriptor, so that the depth does not
+// matter.
+static void empty(int top)
 {
-	static long moved;
-	int again = dup(dir);
-	DIR *d = fdopendir(again);
-	if (!d) {
-		close(again);
-		return;
-	}
-	rewinddir(d);
-	for (struct dirent *e; (e = readdir(d));) {
-		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || !strcmp(e->d_name, "lost+found"))
-			continue;
-		if (unlinkat(dir, e->d_name, 0) == 0)
-			continue;
-		if (dir != top) {
-			renameat(dir, e->d_name, top, numbered("moved-%ld", moved++));
-			continue;
+	int dir = dup(top), depth = 0, stuck = 0;
+	for (;;) {
+		int sub = -1, left = 0;
+		DIR *d = fdopendir(dup(dir));
+		if (!d)
+			break;
+		rewinddir(d);
+		for (struct dirent *e; (e = readdir(d));) {
+			if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || !strcmp(e->d_name, "lost+found"))
+				continue;
+			if (unlinkat(dir, e->d_name, 0) == 0 || unlinkat(dir, e->d_name, AT_REMOVEDIR) == 0) {
+				stuck = 0;
+				continue;
+			}
+			left++;
+			if (sub < 0)
+				sub = openat(dir, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		}
-		int sub = openat(dir, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (sub >= 0) {
-			empty(top, sub);
-			close(sub);
-		}
-		unlinkat(dir, e->d_name, AT_REMOVEDIR);
+		closedir(d);
+		if (sub >= 0)
+			depth++;
+		else if (left == 0 && depth > 0 && stuck++ < 2 && depth--)
+			sub = openat(dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (sub < 0)
+			break;
+		close(dir);
+		dir = sub;
 	}
-	closedir(d);
+	close(dir);
 }
 
 // remove_files removes what modes have left in file systems.
@@ -205,18 +209,7 @@ static void remove_files(void)
 		int dir = open(paths[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (dir < 0)
 			continue;
-		// A pass moves up what lies deeper; the last one finds nothing.
-		for (struct stat st; fstat(dir, &st) == 0;) {
-			long before = now();
-			empty(dir, dir);
-			DIR *d = fdopendir(openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-			int left = 0;
-			for (struct dirent *e; d && (e = readdir(d));)
-				left += e->d_name[0] != '.' && strcmp(e->d_name, "lost+found");
-			closedir(d);
-			if (left == 0 || now() - before > 60000)
-				break;
-		}
+		empty(dir);
 		close(dir);
 	}
 }
