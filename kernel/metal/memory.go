@@ -282,6 +282,9 @@ func dropKernelPages(start, end uintptr) {
 		}
 		va = pagetable.Next(va, size, end)
 	}
+	if start >= memfdBase && start < memfdLimit && tables.Prune(kernelRoot, start, end-start) {
+		cpu.Invalidate(start)
+	}
 }
 
 // freeFrame gives back a frame of kernel memory. Frames of the image are not

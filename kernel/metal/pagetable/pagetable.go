@@ -247,6 +247,34 @@ func (t *Tables) Clear(root frame.Addr, va, length uintptr) (present bool) {
 	return present
 }
 
+// Prune gives back the last-level tables of a range that map nothing, and returns
+// whether there was any: the paging-structure caches may hold it.
+func (t *Tables) Prune(root frame.Addr, va, length uintptr) (pruned bool) {
+	for end := va + length; va < end; {
+		pd, span := t.level1(root, va)
+		if pd != nil && *pd&Present != 0 && *pd&Large == 0 {
+			if pt := frame.Addr(pd.Addr()); t.empty(pt) {
+				*pd = 0
+				t.freeTable(pt)
+				pruned = true
+			}
+		}
+		va = Next(va, span, end)
+	}
+	return pruned
+}
+
+// empty reports whether a table has no entry.
+func (t *Tables) empty(f frame.Addr) bool {
+	tab := t.table(f)
+	for i := range tab {
+		if tab[i] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // level1 returns the page directory entry for va, and how many bytes it maps.
 // If there is none, the entry is nil, and the size that of the entry above
 // that is missing.

@@ -199,6 +199,31 @@ func TestClearSparse(t *testing.T) {
 	}
 }
 
+// TestPrune: tables that map nothing any more are given back, others are not.
+func TestPrune(t *testing.T) {
+	tables, _, _ := newTest(t, 64)
+	root := tables.New()
+	const page = 0x7123_4560_0000
+	for _, va := range []uintptr{page, page + LargeSize} {
+		*tables.Ensure(root, va) = 0x5000 | Present
+	}
+	before := tables.Count()
+	if tables.Prune(root, page, 2*LargeSize) || tables.Count() != before {
+		t.Error("Prune gave back a table that maps a page")
+	}
+	e, _ := tables.Lookup(root, page)
+	*e = 0
+	if !tables.Prune(root, page+0x3000, 0x1000) || tables.Count() != before-1 {
+		t.Errorf("Prune of an empty table: %d tables, want %d", tables.Count(), before-1)
+	}
+	if tables.Prune(root, page, LargeSize) {
+		t.Error("Prune gave a table back twice")
+	}
+	if _, ok := tables.Translate(root, page+LargeSize); !ok {
+		t.Error("Prune removed a neighbour")
+	}
+}
+
 func TestLargePages(t *testing.T) {
 	tables, _, k := newTest(t, 64)
 	*tables.EnsureLarge(k, kernelVA, 1) = 0x600000 | Present | Large

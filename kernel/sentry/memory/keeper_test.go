@@ -71,10 +71,10 @@ func TestMakeRoomCollects(t *testing.T) {
 var garbageSink []byte
 
 func TestFilesLeaveRoom(t *testing.T) {
-	free := int64(737 + 16384/32 + 100)
+	free := int64(737 + 768 + 100)
 	k := newTest(&free)
 	if !k.roomForFiles(99) || k.roomForFiles(101) {
-		t.Error("files in memory may not grow by just what is above the programs' reserve and a 32nd")
+		t.Error("files in memory may not grow by just what is above the programs' reserve and 3 MB")
 	}
 }
 

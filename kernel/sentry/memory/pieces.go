@@ -182,8 +182,12 @@ func (k *Keeper) plenty() bool {
 	return k.fileRoom() > platform.MoveLimit/machine.PageSize && !k.full.Load()
 }
 
+// filesKeep returns how many pages files in memory leave to programs, so that one
+// can be started when all of them are full: 3 MB on the smallest machine.
+func (k *Keeper) filesKeep() int { return min(max(k.total/32, 3<<20/machine.PageSize), k.total/8) }
+
 // fileRoom returns by how many pages files in memory may grow.
-func (k *Keeper) fileRoom() int { return int(k.free()) - k.reserve.Frames() - k.total/32 }
+func (k *Keeper) fileRoom() int { return int(k.free()) - k.reserve.Frames() - k.filesKeep() }
 
 // roomForFiles makes room for files in memory to grow by pages, without killing.
 func (k *Keeper) roomForFiles(pages int) bool {
@@ -192,7 +196,7 @@ func (k *Keeper) roomForFiles(pages int) bool {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.reclaimCheap(pages + k.total/32); k.fileRoom() > pages {
+	if k.reclaimCheap(pages + k.filesKeep()); k.fileRoom() > pages {
 		return true
 	}
 	if k.garbage() >= pages*machine.PageSize {

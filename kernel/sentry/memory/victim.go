@@ -19,11 +19,14 @@ const (
 	// gonePatience is how long its memory may take to come back once it has
 	// ended: it goes through the memory file's releaser, a goroutine.
 	gonePatience = 100 * time.Millisecond
+	// pagePatience is how much longer for each page that it had.
+	pagePatience = 200 * time.Microsecond
 )
 
 // victim is a process that was killed for its memory.
 type victim struct {
 	group *kernel.ThreadGroup
+	size  int // pages that it had
 	since time.Time
 	ended time.Time // when it was first seen to have ended; zero before
 }
@@ -39,7 +42,7 @@ func (v *victim) dying() bool {
 		}
 		v.ended = time.Now()
 	}
-	return time.Since(v.ended) < gonePatience
+	return time.Since(v.ended) < gonePatience+time.Duration(v.size)*pagePatience
 }
 
 // process is a candidate for the killer. Sizes are in pages.
@@ -78,7 +81,7 @@ func (k *Keeper) kill(ctx context.Context) *victim {
 			}
 		}
 	}
-	return &victim{group: p.group, since: time.Now()}
+	return &victim{group: p.group, size: p.size(), since: time.Now()}
 }
 
 // spare reports whether a process is not to be killed yet: process 1, which has

@@ -6,12 +6,13 @@
 // prints a line for each:
 //
 //	start NAME
-//	result NAME end=END call=CALL errno=N made=N alive=ALIVE left=KB back=BACK ms=N,…
+//	result NAME end=END call=CALL errno=N made=N alive=ALIVE left=KB slab=KB tables=KB back=BACK ms=N,…
 //
 // END is held, timeout, exit:N or signal:N. ALIVE says whether the driver could
 // start a program while the mode held what it had: ok, errno:N if fork failed,
 // exit:N if execve did, or signal:N if that program was killed. LEFT is
-// MemAvailable after the mode, in KB. BACK is ok if the driver's child could
+// MemAvailable after the mode, SLAB and TABLES what the
+// kernel and page tables have of the rest, in KB. BACK is ok if the driver's child could
 // then touch half of what was available at the beginning, and signal:N if not. The
 // times are those of the mode, of starting a program meanwhile, of ending the
 // mode's processes, of removing what it has left, and of looking at memory.
@@ -242,7 +243,7 @@ static void print_memory(size_t before)
 			break;
 		usleep(100000);
 	}
-	printf(" left=%zu", left);
+	printf(" left=%zu slab=%zu tables=%zu", left, meminfo("Slab:"), meminfo("PageTables:"));
 	// What the kernel had for the mode may take it a moment to free.
 	pid_t child = fork();
 	for (int i = 0; i < 50 && child < 0; i++) {
