@@ -47,10 +47,11 @@ func (pt PageTable) Lookup(addr uintptr) (uint64, error) {
 }
 
 // Frames returns how many page frames the table maps, or would if they were
-// touched, and takes for itself. Pages of the image do not count.
-func (pt PageTable) Frames() (int, error) {
+// touched, and takes for itself; pages of the image do not count. Mapped is how
+// many pages it maps, with or without a frame, the image's too.
+func (pt PageTable) Frames() (frames, mapped int, err error) {
 	n, err := hostcall("count page table", abi.SysPTCount, uintptr(pt), 0, 0, 0, 0)
-	return int(n), err
+	return int(uint32(n)), int(n >> 32), err
 }
 
 // Free gives back the page table. It must not be in use by an Enter.

@@ -171,7 +171,7 @@ func unmapUser(pt, addr, length uintptr) int64 {
 
 // countUser counts the frames behind the lower half of a page table.
 func countUser(root frame.Addr) int64 {
-	n := int64(1)
+	n, mapped := int64(1), int64(0)
 	for va := uintptr(0); va < lowerHalfEnd; {
 		e, size := tables.Lookup(root, va)
 		if e == nil || size != frame.Size {
@@ -183,13 +183,15 @@ func countUser(root frame.Addr) int64 {
 			if d := *entryAt(e, i); d.IsLazy() {
 				_, there := tables.Translate(kernelRoot, d.LazyAddr())
 				n += int64(count(there))
+				mapped++
 			} else if d&pagetable.Present != 0 {
 				n += int64(count(frames.Managed(frame.Addr(d.Addr()))))
+				mapped++
 			}
 		}
 		va = (va + tableSpan) &^ (tableSpan - 1)
 	}
-	return n
+	return mapped<<32 | n
 }
 
 func count(b bool) int {
@@ -261,6 +263,6 @@ func memInfo(m *abi.MemInfo) {
 	*m = abi.MemInfo{
 		Total: s.Total, Free: s.Free, Peak: s.Peak,
 		PageTables: tables.Count(), Image: imageFrames,
-		LowWater: userReserve, Floor: kernelFloor, Below: belowFloor,
+		LowWater: userReserve, Programs: programFrames, Floor: kernelFloor, Below: belowFloor,
 	}
 }

@@ -64,8 +64,9 @@ const (
 	// uint64 that metal alone writes.
 	SysFreeCounter = 0x4b000017
 	// PTCount(pt) → how many frames the lower half of a page table maps, or
-	// would if it were touched, and takes for its tables. Pages of the image
-	// do not count.
+	// would if it were touched, and takes for its tables; pages of the image
+	// do not count. In the upper 32 bits, how many pages it maps, with or
+	// without a frame, the image's too.
 	SysPTCount = 0x4b000018
 	// Promised() → kernel virtual address of the number of frames that ring 3
 	// cannot have beyond LowWater, a uint64 that the kernel program writes.
@@ -127,6 +128,7 @@ type MemInfo struct {
 	Peak       uint64 // the most that were in use at once
 	LowWater   uint64 // frames that programs cannot have
 	Floor      uint64 // of these, frames for the kernel's own heap
+	Programs   uint64 // frames of memory files: of programs, files in memory, cached ones
 	Below      uint64 // frames that the kernel took for programs' pages below Floor
 }
 

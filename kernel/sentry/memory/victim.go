@@ -7,6 +7,7 @@ import (
 	"gvisor.dev/gvisor/pkg/context"
 	"gvisor.dev/gvisor/pkg/sentry/kernel"
 	"gvisor.dev/gvisor/pkg/sentry/mm"
+	"gvisor.dev/gvisor/pkg/sentry/usage"
 
 	"kiln/kernel/machine"
 	"kiln/kernel/sentry/platform"
@@ -51,6 +52,7 @@ type process struct {
 	id       kernel.ThreadID
 	mm       *mm.MemoryManager
 	resident int
+	unmapped int             // counted by the Sentry, but not mapped
 	held     int             // by the kernel on its behalf
 	adjust   int             // oom_score_adj, -1000 to 1000
 	family   kernel.ThreadID // the child of process 1 that it comes from
@@ -67,6 +69,7 @@ func (p *process) size() int { return p.resident + p.held }
 // if there is none to kill.
 func (k *Keeper) kill(ctx context.Context) *victim {
 	all := k.processes(ctx)
+	k.findUnmapped(all)
 	p := choose(all, askingGroup(ctx), k.total)
 	if p == nil || k.spare(p) {
 		return nil
@@ -201,16 +204,46 @@ func better(a, b *process, total int) *process {
 	return a
 }
 
-// framesOf returns how many page frames a process has: the Sentry's count has the
-// image's pages, too, which cost nothing and cannot be given back.
-func framesOf(m *mm.MemoryManager) int {
+// framesOf returns how many page frames a process has, and how many pages more the
+// Sentry counts that it does not map. The Sentry's own count has the image's pages,
+// too, which cost nothing and cannot be given back, and pages that were never
+// touched.
+func framesOf(m *mm.MemoryManager) (frames, unmapped int) {
+	resident := int(m.ResidentSetSize() / machine.PageSize)
 	if as := m.AddressSpace(); as != nil {
-		if n, err := platform.Frames(as); err == nil {
-			return n
+		if n, mapped, err := platform.Frames(as); err == nil {
+			return n, max(0, resident-mapped)
 		}
 	}
-	return int(m.ResidentSetSize() / machine.PageSize)
+	return resident, 0
 }
+
+// findUnmapped counts frames that no process maps: another process wrote to them
+// (process_vm_writev, /proc/PID/mem), or the one that mapped them has ended since
+// it forked. If they are many, they are taken to be those of the processes of which
+// the Sentry counts pages that they do not map.
+func (k *Keeper) findUnmapped(all []process) {
+	m, err := k.state()
+	if err != nil {
+		return // no worse than not to look
+	}
+	_ = k.kernel.MemoryFile().UpdateUsage(nil) // a count that is a little old will do
+	u, _ := usage.MemoryAccounting.Copy()
+	left := int(m.Programs) - int((u.Tmpfs+u.PageCache+u.Mapped)/machine.PageSize)
+	for i := range all {
+		left -= all[i].resident
+	}
+	if left < k.total/unmappedFraction {
+		return
+	}
+	for i := range all {
+		all[i].resident += min(all[i].unmapped, left)
+	}
+}
+
+// unmappedFraction is what part of memory frames must be that no process maps to
+// be looked for.
+const unmappedFraction = 8
 
 // processes returns those that are not ending already, with what they have.
 func (k *Keeper) processes(ctx context.Context) []process {
@@ -238,7 +271,7 @@ func (k *Keeper) processes(ctx context.Context) []process {
 		t.WithMuLocked(func(t *kernel.Task) {
 			// A task that has just exited has none.
 			if p.mm = t.MemoryManager(); p.mm != nil {
-				p.resident = framesOf(p.mm)
+				p.resident, p.unmapped = framesOf(p.mm)
 			}
 			if table = t.FDTable(); table != nil {
 				table.IncRef()

@@ -56,9 +56,11 @@ func (s *space) Release() {
 	}
 }
 
-// Frames returns how many page frames an address space of the platform's has. It
-// must not be released meanwhile.
-func Frames(as platform.AddressSpace) (int, error) { return as.(*space).table.Frames() }
+// Frames returns how many page frames an address space of the platform's has, and
+// how many pages it maps. It must not be released meanwhile.
+func Frames(as platform.AddressSpace) (frames, mapped int, err error) {
+	return as.(*space).table.Frames()
+}
 
 // PreFork implements platform.AddressSpace.
 func (*space) PreFork() {}
