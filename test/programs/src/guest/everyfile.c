@@ -41,7 +41,7 @@
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
-#include "check.h"
+#include "../check.h"
 
 enum {
 	LIMIT = 20,        // seconds that a file may take
