@@ -31,8 +31,9 @@ type Stdio struct {
 const readyTimeout = 15 * time.Second
 
 // aliveTimeout is after which time a machine is said to have started if nothing
-// else shows that it has.
-const aliveTimeout = time.Second
+// else shows that it has: QEMU has refused by then what it refuses, on a busy host
+// too. Nothing will show it of one that is kept from running.
+const aliveTimeout, pausedTimeout = 5 * time.Second, time.Second
 
 // exitGrace is how long a machine may run on after its program's exit.
 const exitGrace = 5 * time.Second
@@ -271,10 +272,10 @@ func (s *session) wait(signals <-chan os.Signal, user *userTerminal) stop {
 		}
 	}
 	var ready <-chan time.Time
+	alive := time.After(pausedTimeout)
 	if !s.paused {
-		ready = time.After(readyTimeout)
+		ready, alive = time.After(readyTimeout), time.After(aliveTimeout)
 	}
-	alive := time.After(aliveTimeout)
 	exited, ended, cancel, live := s.link.exited, s.link.ended, s.cancel, s.link.ready
 	var deadline, linger <-chan time.Time
 	var hurry hurry

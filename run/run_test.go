@@ -271,8 +271,9 @@ func TestRunStarted(t *testing.T) {
 		want         int
 	}{
 		{"short", `say '{"ready":true}'; say '{"exit":0}'; exit 1`, 1},
-		{"silent", `sleep 1.3; say '{"exit":0}'; exit 1`, 1},
+		{"silent", `sleep 5.3; say '{"exit":0}'; exit 1`, 1},
 		{"refused", `echo "no such option" >&2; exit 1`, 0},
+		{"refused by a busy host", `sleep 1.3; echo "no such option" >&2; exit 1`, 0},
 	} {
 		n := 0
 		o := testOptions()
