@@ -88,9 +88,7 @@ func Boot(c Config) (*Sentry, error) {
 	if err := s.findStorage(devices); err != nil {
 		return nil, err
 	}
-	if err := s.keepMemory(); err != nil {
-		return nil, err
-	}
+	s.keepMemory()
 	if err := s.mountFilesystems(); err != nil {
 		return nil, err
 	}

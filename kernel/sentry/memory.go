@@ -63,10 +63,9 @@ func newMemoryFile() (*pgalloc.MemoryFile, error) {
 }
 
 // keepMemory has the keeper watch over the tasks that will run.
-func (s *Sentry) keepMemory() error {
+func (s *Sentry) keepMemory() {
 	s.memory.Wrap()
 	s.memory.Start(s.kernel, s.storage.reclaim, s.networks.reclaim)
-	return nil
 }
 
 // cacheMemory is disk.Options.Memory.

@@ -69,14 +69,23 @@ func (a account) available() uint64 { return a.free - a.keep + a.cache + a.garba
 
 // account makes the machine's account, and returns the Sentry's count.
 func (k *Keeper) account() (account, usage.MemoryStats, error) {
+	m, u, err := k.counts()
+	if err != nil {
+		return account{}, u, err
+	}
+	return accountOf(m, u, readHeap()), u, nil
+}
+
+// counts returns the machine's count of page frames and the Sentry's.
+func (k *Keeper) counts() (machine.MemInfo, usage.MemoryStats, error) {
 	m, err := k.state()
 	if err != nil {
-		return account{}, usage.MemoryStats{}, err
+		return m, usage.MemoryStats{}, err
 	}
 	// As in gVisor, a count that is a little old is good enough.
 	_ = k.kernel.MemoryFile().UpdateUsage(nil)
 	u, _ := usage.MemoryAccounting.Copy()
-	return accountOf(m, u, readHeap()), u, nil
+	return m, u, nil
 }
 
 // sysinfo is sysinfo(2) with the figures of /proc/meminfo.

@@ -7,7 +7,6 @@ import (
 	"gvisor.dev/gvisor/pkg/context"
 	"gvisor.dev/gvisor/pkg/sentry/kernel"
 	"gvisor.dev/gvisor/pkg/sentry/mm"
-	"gvisor.dev/gvisor/pkg/sentry/usage"
 
 	"kiln/kernel/machine"
 	"kiln/kernel/sentry/platform"
@@ -223,12 +222,10 @@ func framesOf(m *mm.MemoryManager) (frames, unmapped int) {
 // it forked. If they are many, they are taken to be those of the processes of which
 // the Sentry counts pages that they do not map.
 func (k *Keeper) findUnmapped(all []process) {
-	m, err := k.state()
+	m, u, err := k.counts()
 	if err != nil {
 		return // no worse than not to look
 	}
-	_ = k.kernel.MemoryFile().UpdateUsage(nil) // a count that is a little old will do
-	u, _ := usage.MemoryAccounting.Copy()
 	left := int(m.Programs) - int((u.Tmpfs+u.PageCache+u.Mapped)/machine.PageSize)
 	for i := range all {
 		left -= all[i].resident
