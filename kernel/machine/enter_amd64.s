@@ -10,6 +10,7 @@ TEXT ·enterUser(SB), NOSPLIT, $0-8
 // func Fence()
 TEXT ·Fence(SB), NOSPLIT, $0-0
 	MFENCE
+	RDTSC // for TCG, see Fence's comment
 	RET
 
 // Port input and output: 16-bit port in DX, data in EAX.

@@ -113,7 +113,11 @@ func MapMMIO(phys PhysAddr, length int) (unsafe.Pointer, error) {
 func pointer(va uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&va)) }
 
 // Fence orders every earlier store before every later load, as devices see
-// them. Go's atomic stores (XCHG) do the same on a real CPU, but QEMU's TCG
-// makes a plain store of them when the machine has one CPU, while its devices
-// run on other threads; it does honour MFENCE.
+// them.
+//
+// On a CPU, MFENCE does that. QEMU's TCG before 8.1 makes no barrier of it when
+// the machine has one CPU, although its devices run on other threads; nor of XCHG
+// and LOCK, which become plain loads and stores. What it does for RDTSC begins
+// with an exchange on a lock (cpu_get_ticks), which is a barrier on an x86 host.
+// TestFence in test/e2e sees a device's view of it.
 func Fence()
