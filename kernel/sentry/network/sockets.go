@@ -44,7 +44,7 @@ type sockets struct {
 	cookies  atomic.Bool // there are as many half-open ones
 
 	dropped   atomic.Uint64 // packets for sockets without room
-	reviewing atomic.Bool   // a review is on its way
+	reviewing atomic.Bool   // a review is on its way, or WroteTo is
 	reviewed  atomic.Int64  // when the last began, in ns of the stack's clock
 
 	// Owned by who has set reviewing.
@@ -141,12 +141,15 @@ func (s *sockets) wantReview() {
 	}
 }
 
-// tryReview makes a review, unless one is under way.
-func (s *sockets) tryReview() {
-	if s.reviewing.CompareAndSwap(false, true) {
-		defer s.reviewing.Store(false)
-		s.review()
+// tryReview makes a review, and reports false if somebody is about one, or has an
+// endpoint's buffers changed.
+func (s *sockets) tryReview() bool {
+	if !s.reviewing.CompareAndSwap(false, true) {
+		return false
 	}
+	defer s.reviewing.Store(false)
+	s.review()
+	return true
 }
 
 // census is what the sockets of a stack hold.
@@ -202,10 +205,10 @@ func (s *sockets) limited() bool {
 }
 
 // lookAgain makes a review if the last was a while ago: then no other timer is
-// set.
+// set. Where it cannot, as WroteTo makes none and sets no timer, it comes again.
 func (s *sockets) lookAgain() {
-	if s.now()-s.reviewed.Load() >= int64(lookAgain) {
-		s.tryReview()
+	if s.now()-s.reviewed.Load() >= int64(lookAgain) && !s.tryReview() {
+		s.ip.Clock().AfterFunc(lookAgain, s.lookAgain)
 	}
 }
 

@@ -249,6 +249,18 @@ func TestOpenLimit(t *testing.T) {
 	h.connect(9000)
 }
 
+// TestLookAgain has the time for a review come while a program's write changes
+// buffers: there must be another time.
+func TestLookAgain(t *testing.T) {
+	s := newStack(t, Options{}).sockets
+	s.full.Store(true)
+	s.reviewed.Store(s.now() - int64(lookAgain))
+	s.reviewing.Store(true)
+	s.lookAgain()
+	s.reviewing.Store(false)
+	eventually(t, "there is a review", func() bool { return !s.full.Load() })
+}
+
 // TestOrphans closes connections with data that the peer never acknowledges.
 func TestOrphans(t *testing.T) {
 	s := newStack(t, Options{Memory: 1})
