@@ -6,7 +6,11 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-enum { USER = 54321, PAGE = 4096 };
+enum { PAGE = 4096 };
+
+// user returns a user who has nothing yet: a host may run this more than once at
+// the same time.
+static int user(void) { return 20000 + getpid() % 40000; }
 
 static long setting(const char *path) {
 	char text[32] = "";
@@ -19,9 +23,10 @@ static long setting(const char *path) {
 
 // as_user runs fn in a process of a user without rights.
 static void as_user(void (*fn)(void)) {
+	int who = user();
 	pid_t child = fork();
 	if (child == 0) {
-		if (setgid(USER) != 0 || setuid(USER) != 0)
+		if (setgid(who) != 0 || setuid(who) != 0)
 			_exit(1);
 		fn();
 		_exit(0);
