@@ -95,17 +95,19 @@ func Boot(c Config) (*Sentry, error) {
 	return s, nil
 }
 
-// setUpLog directs the Sentry's log.
+// setUpLog directs the Sentry's log. The logger is changed in place: those with a
+// rate limit have kept it since they were made.
 func setUpLog(verbose bool) {
-	log.SetTarget(log.GoogleEmitter{Writer: &log.Writer{Next: os.Stderr}})
+	logger := log.Log()
+	logger.Emitter = log.GoogleEmitter{Writer: &log.Writer{Next: os.Stderr}}
 	// Below Warning there is no level; warnings that matter to whoever runs
 	// a program are printed by Kiln itself.
-	log.SetLevel(log.Warning)
+	logger.SetLevel(log.Warning)
 	if verbose {
-		log.SetLevel(log.Info)
+		logger.SetLevel(log.Info)
 		return
 	}
-	log.SetTarget(discardLog{})
+	logger.Emitter = discardLog{}
 }
 
 // initKernel makes the Sentry's kernel on total bytes of memory. What each step
