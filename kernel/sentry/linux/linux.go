@@ -35,6 +35,7 @@ type Wrapper func(next kernel.SyscallFn) kernel.SyscallFn
 var corrections = []correction{
 	bindconnectCorrection,
 	clocksCorrection,
+	closeCorrection,
 	corkCorrection,
 	deadlockCorrection,
 	fallocateCorrection,
@@ -53,6 +54,7 @@ var corrections = []correction{
 	renameCorrection,
 	robustCorrection,
 	schedCorrection,
+	selectfdsCorrection,
 	signalfdCorrection,
 	slashesCorrection,
 	spliceCorrection,

@@ -69,6 +69,7 @@ type Keeper struct {
 	brimful   atomic.Bool  // and the remainder
 	share     share
 	ledger    ledger
+	loans     loans
 
 	mu        sync.Mutex
 	victim    *victim   // the last process that was killed, or nil; guarded by mu
