@@ -40,6 +40,16 @@ var (
 		"xattrs", "renames", "paths", "copies"}
 )
 
+// defaults are settings that programs need: a host may have others, a guest has
+// Linux' own.
+var defaults = map[string]map[string]string{
+	"bounds": {
+		"/proc/sys/fs/pipe-user-pages-soft": "16384", "/proc/sys/fs/pipe-user-pages-hard": "0",
+		"/proc/sys/fs/pipe-max-size": "1048576", "/proc/sys/fs/inotify/max_user_instances": "128",
+		"/proc/sys/vm/max_map_count": "65530",
+	},
+}
+
 // limits on how long the guest and a program may take, many times what they do.
 const (
 	guestLimit   = 9 * time.Minute
@@ -71,6 +81,11 @@ func TestSame(t *testing.T) {
 	lines := 0
 	for _, program := range programs(t) {
 		t.Run(program, func(t *testing.T) {
+			for path, value := range defaults[program] {
+				if got := setting(t, path); got != value {
+					t.Skipf("this host has %s in %s, by default %s", got, path, value)
+				}
+			}
 			for _, p := range where {
 				r := run{program, p.name}
 				if !slices.Contains(runs, r) {
@@ -88,6 +103,16 @@ func TestSame(t *testing.T) {
 		})
 	}
 	t.Logf("%d lines compared", lines)
+}
+
+// setting returns what a file below /proc/sys holds.
+func setting(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
 }
 
 // programs returns the names of all programs.
