@@ -173,14 +173,12 @@ static void resets(void) {
 	corked();
 	setsockopt(s, SOL_SOCKET, SO_LINGER, &l, sizeof l);
 	close(s);
-	usleep(50000);
 	PRINT(read(r, buffer, sizeof buffer));
 	close(r);
 	connected();
 	write(r, "unread", 6);
-	usleep(50000);
+	ready(s, POLLIN);
 	close(s);
-	usleep(50000);
 	result("after a close with unread data", read(r, buffer, sizeof buffer));
 	close(r);
 	l.l_linger = 1;
@@ -204,7 +202,7 @@ static void files(void) {
 	PRINT(poll(&p, 1, 0));
 	SAY("events", "%#x", p.revents);
 	close(r);
-	usleep(50000);
+	ready(s, POLLRDHUP);
 	PRINT(poll(&p, 1, 1000));
 	SAY("events after the peer closed", "%#x", p.revents);
 	close(s);

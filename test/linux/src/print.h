@@ -49,3 +49,21 @@ static void __attribute__((format(printf, 2, 3), unused)) SAY(const char *what, 
 	fflush(stdout);
 	va_end(args);
 }
+
+// sleeps waits until a process of one thread waits for something, or has ended.
+static void __attribute__((unused)) sleeps(pid_t pid) {
+	char path[32], state = 0;
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	while (state != 'S' && state != 'Z') {
+		FILE *f = fopen(path, "r");
+		if (f == NULL || fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+			exit(1);
+		fclose(f);
+		usleep(1000);
+	}
+}
+
+// ready waits until a descriptor has one of events, at most 10 s.
+static void __attribute__((unused)) ready(int fd, int events) {
+	poll(&(struct pollfd){fd, events, 0}, 1, 10000);
+}

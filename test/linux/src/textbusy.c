@@ -15,12 +15,17 @@ int main(int argc, char **argv) {
 	if (argc > 1)
 		pause();
 	copy("program");
+	int started[2];
+	char c;
+	pipe2(started, O_CLOEXEC);
 	pid_t child = fork();
 	if (child == 0) {
 		execl("./program", "program", "wait", (char *)0);
 		_exit(errno);
 	}
-	usleep(500000);
+	close(started[1]);
+	read(started[0], &c, 1); // until execve has closed the other end
+	close(started[0]);
 	OK(open("program", O_RDONLY));
 	OK(open("program", O_WRONLY));
 	OK(open("program", O_RDWR));
