@@ -45,6 +45,10 @@ const (
 	// a process is killed: what the kernel had for the last one, say.
 	collectAgain = 50 * time.Millisecond
 
+	// garbageFraction is what part of memory garbage must be to be collected
+	// sooner.
+	garbageFraction = 64
+
 	// nap is how long a task waits for memory that someone else gives back.
 	nap = 2 * time.Millisecond
 )
@@ -70,6 +74,7 @@ type Keeper struct {
 	share     share
 	ledger    ledger
 	loans     loans
+	line      line
 
 	mu        sync.Mutex
 	victim    *victim   // the last process that was killed, or nil; guarded by mu
@@ -111,27 +116,37 @@ func (k *Keeper) MakeRoom(ctx context.Context, pages int) (stop bool) {
 		runtime.Gosched()
 		return false
 	}
-	k.relieve(ctx, pages)
-	if k.missing(pages) <= 0 {
-		return false
-	}
-	k.wait(ctx)
-	return true
+	return !k.standInLine(ctx, pages)
 }
 
 // NoMemory is platform.Hooks.NoMemory.
-func (k *Keeper) NoMemory(ctx context.Context) {
-	k.relieve(ctx, 0)
-	if k.missing(0) > 0 {
-		k.wait(ctx)
-	}
-}
+func (k *Keeper) NoMemory(ctx context.Context) { k.standInLine(ctx, 0) }
 
-// wait lets others give memory back. A task that is to die has memory to give
-// back itself.
-func (k *Keeper) wait(ctx context.Context) {
-	if t := kernel.TaskFromContext(ctx); t == nil || !t.Killed() {
-		time.Sleep(nap)
+// standInLine waits until there is room for pages. It reports false if the task
+// has something else to do before: a signal, or to end.
+func (k *Keeper) standInLine(ctx context.Context, pages int) bool {
+	place := k.line.join()
+	defer k.line.leave(place)
+	t := kernel.TaskFromContext(ctx)
+	kept := false
+	for {
+		// A task that is to die has memory to give back itself.
+		if t != nil && t.Killed() {
+			return false
+		}
+		ahead := k.line.ahead(place)
+		if ahead == 0 {
+			if !kept {
+				kept = true
+				defer k.reserve.Promise(pages)()
+			}
+			if k.relieve(ctx, 0); k.missing(0) <= 0 {
+				return true
+			}
+		}
+		if time.Sleep(napFor(ahead)); t == nil || t.Interrupted() {
+			return false
+		}
 	}
 }
 
@@ -145,7 +160,7 @@ func (k *Keeper) relieve(ctx context.Context, pages int) {
 	}
 	k.boundHeap()
 	defer k.boundHeap()
-	if k.garbage() >= k.missing(pages)*machine.PageSize || time.Since(k.collected) > collectAgain {
+	if k.worthCollecting(pages) {
 		k.collect()
 		k.collected = time.Now()
 		if k.missing(pages) <= 0 {
@@ -154,6 +169,16 @@ func (k *Keeper) relieve(ctx context.Context, pages int) {
 		}
 	}
 	k.victim = k.kill(ctx)
+}
+
+// worthCollecting reports whether the heap's garbage may be what is missing. To
+// collect for each page, when there is little garbage, takes more time than the
+// programs have left.
+func (k *Keeper) worthCollecting(pages int) bool {
+	if time.Since(k.collected) > collectAgain {
+		return true
+	}
+	return k.garbage() >= max(k.missing(pages), k.total/garbageFraction)*machine.PageSize
 }
 
 // reclaimCheap frees what nobody misses. It reports whether that was enough.
