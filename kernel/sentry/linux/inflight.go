@@ -91,6 +91,7 @@ func (s *sent) Release(ctx context.Context) {
 
 // SendMsg implements socket.Socket.
 func (s *unixSocket) SendMsg(t *kernel.Task, src usermem.IOSequence, to []byte, flags int, haveDeadline bool, deadline ktime.Time, cms socket.ControlMessages) (int, *syserr.Error) {
+	src = askEndpoint(src)
 	files, ok := cms.Unix.Rights.(*control.RightsFiles)
 	if !ok || len(*files) == 0 {
 		return s.Socket.SendMsg(t, src, to, flags, haveDeadline, deadline, cms)

@@ -38,6 +38,7 @@ var corrections = []correction{
 	closeCorrection,
 	corkCorrection,
 	deadlockCorrection,
+	emptyCorrection,
 	fallocateCorrection,
 	ftruncateCorrection,
 	holesCorrection,
@@ -61,6 +62,7 @@ var corrections = []correction{
 	statxCorrection,
 	textbusyCorrection,
 	tmpfileCorrection,
+	unixinqCorrection,
 	xattrCorrection,
 }
 
