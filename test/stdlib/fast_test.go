@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -9,13 +10,26 @@ import (
 
 // TestFastThird is the fast third of the table, a subtest for each package.
 func TestFastThird(t *testing.T) {
-	kiln := kilncmd.Path(t)
-	skips, err := parseSkips(skipsText)
+	chosen, _ := choose(packages, nil, true)
+	same(t, chosen, skipsText, options{})
+}
+
+// TestPrograms runs the tests of packages as ordinary programs: the fast ones, or
+// with KILN_LONG all.
+func TestPrograms(t *testing.T) {
+	chosen, _ := choose(programs, nil, os.Getenv("KILN_LONG") == "")
+	same(t, chosen, exceptionsText, options{programs: true})
+}
+
+// same runs packages on both sides, without the tests that a list names, and
+// expects the same outcomes.
+func same(t *testing.T, chosen []pkg, except string, o options) {
+	o.machine = machine{kiln: kilncmd.Path(t), memory: 1024, accel: "auto"}
+	o.timeout = 9 * time.Minute
+	skips, err := parseSkips(except)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := options{machine: machine{kiln: kiln, memory: 1024, accel: "auto"}, timeout: 5 * time.Minute}
-	chosen, _ := choose(nil, true)
 	for _, p := range chosen {
 		p.skip = skips[p.path]
 		t.Run(p.path, func(t *testing.T) {

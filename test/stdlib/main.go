@@ -1,8 +1,10 @@
 // Command stdlib runs the standard library's own tests on the metal layer,
 // each test binary as the kernel program of an image, and prints a table that
-// compares every test's outcome with the same test on Linux.
+// compares every test's outcome with the same test on Linux. With -programs it
+// runs tests that ask for files, processes and a network, each test binary as an
+// ordinary program of an image.
 //
-//	go run ./test/stdlib [-fast] [-only PKG,…] [-timeout 10m] [-keep DIR]
+//	go run ./test/stdlib [-programs] [-fast] [-only PKG,…] [-timeout 10m] [-keep DIR]
 //
 // It ends with status 1 if any outcome differs.
 package main
@@ -20,10 +22,11 @@ import (
 
 // options are the command line.
 type options struct {
-	machine machine
-	chosen  []pkg
-	timeout time.Duration // for one package on one side
-	keep    string        // folder for outputs; "" for none
+	machine  machine
+	programs bool // the chosen packages' tests run as programs
+	chosen   []pkg
+	timeout  time.Duration // for one package on one side
+	keep     string        // folder for outputs; "" for none
 }
 
 func main() {
@@ -40,9 +43,10 @@ func main() {
 func parseFlags() (options, error) {
 	var (
 		o    options
-		fast = flag.Bool("fast", false, "run the fast third of the packages")
+		fast = flag.Bool("fast", false, "run the fast packages")
 		only = flag.String("only", "", "run these `packages`, comma-separated")
 	)
+	flag.BoolVar(&o.programs, "programs", false, "run packages that ask for files, processes and a network, as programs")
 	flag.StringVar(&o.machine.kiln, "kiln", "bin/kiln", "the kiln `command`")
 	flag.StringVar(&o.machine.accel, "accel", "auto", "kvm, qemu or auto")
 	flag.IntVar(&o.machine.memory, "M", 1024, "guest memory in `MB`")
@@ -54,11 +58,15 @@ func parseFlags() (options, error) {
 	if *only != "" {
 		names = strings.Split(*only, ",")
 	}
-	chosen, unknown := choose(names, *fast)
+	packages, except := packages, skipsText
+	if o.programs {
+		packages, except = programs, exceptionsText
+	}
+	chosen, unknown := choose(packages, names, *fast)
 	if unknown != "" {
 		return o, fmt.Errorf("package %s is not in the table", unknown)
 	}
-	skips, err := parseSkips(skipsText)
+	skips, err := parseSkips(except)
 	if err != nil {
 		return o, err
 	}
@@ -81,7 +89,7 @@ func parseFlags() (options, error) {
 // table runs all chosen packages and reports whether every outcome was the
 // same on both sides.
 func table(o options) bool {
-	fmt.Printf("%-18s %14s %14s %8s %8s  %s\n", "package", "Linux p/f/s", "metal p/f/s", "Linux", "metal", "")
+	fmt.Printf("%-18s %14s %14s %8s %8s  %s\n", "package", "Linux p/f/s", "Kiln p/f/s", "Linux", "Kiln", "")
 	same, tests := 0, 0
 	for _, p := range o.chosen {
 		r, err := both(p, o)
@@ -131,7 +139,7 @@ func (r row) String() string {
 	return b.String()
 }
 
-// both compiles p twice and runs it on both sides.
+// both compiles p for both sides and runs it on both.
 func both(p pkg, o options) (row, error) {
 	r := row{pkg: p}
 	ctx := context.Background()
@@ -171,7 +179,11 @@ func both(p pkg, o options) (row, error) {
 	if len(r.linux) == 0 {
 		return r, fmt.Errorf("no test ran on Linux:\n%s", out)
 	}
-	out, took, err = run("metal", metalBinary, o.machine.onMetal)
+	if o.programs {
+		out, took, err = run("program", linuxBinary, o.machine.onKiln)
+	} else {
+		out, took, err = run("metal", metalBinary, o.machine.onMetal)
+	}
 	if err != nil {
 		return r, err
 	}

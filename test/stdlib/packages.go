@@ -2,14 +2,16 @@ package main
 
 import "slices"
 
-// A pkg is one package of the standard library whose tests run on the metal.
+// A pkg is one package of the standard library whose tests run on the metal, or
+// as a program.
 type pkg struct {
 	path    string
 	fast    bool     // part of the fast third
+	needs   []string // of a program: what else its tests read, below GOROOT
 	run     string   // -test.run, "" for all
 	tags    string   // build tags for both binaries
 	godebug string   // GODEBUG on both sides
-	skip    []string // from skips.txt
+	skip    []string // from skips.txt or exceptions.txt
 }
 
 // runtimeTests are those tests of package runtime that exercise what metal
@@ -55,15 +57,15 @@ var packages = []pkg{
 	{path: "runtime", run: runtimeTests},
 }
 
-// choose returns the packages to run: those named in only, or the fast third,
-// or all. It reports the first name in only that is not in the table.
-func choose(only []string, fast bool) (chosen []pkg, unknown string) {
+// choose returns the packages of a table to run: those named in only, or the
+// fast ones, or all. It reports the first name in only that is not in the table.
+func choose(table []pkg, only []string, fast bool) (chosen []pkg, unknown string) {
 	for _, name := range only {
-		if !slices.ContainsFunc(packages, func(p pkg) bool { return p.path == name }) {
+		if !slices.ContainsFunc(table, func(p pkg) bool { return p.path == name }) {
 			return nil, name
 		}
 	}
-	for _, p := range packages {
+	for _, p := range table {
 		switch {
 		case len(only) > 0 && !slices.Contains(only, p.path):
 		case len(only) == 0 && fast && !p.fast:

@@ -63,7 +63,7 @@ func (d difference) String() string {
 		}
 		return string(o)
 	}
-	return fmt.Sprintf("%s: Linux %s, metal %s", d.name, word(d.linux), word(d.metal))
+	return fmt.Sprintf("%s: Linux %s, Kiln %s", d.name, word(d.linux), word(d.metal))
 }
 
 // compare lists the tests that ended differently, sorted by name.

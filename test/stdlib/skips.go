@@ -10,6 +10,9 @@ import (
 //go:embed skips.txt
 var skipsText string
 
+//go:embed exceptions.txt
+var exceptionsText string
+
 // parseSkips reads lines "PACKAGE TEST REASON…"; # begins a comment line. A
 // test may be "Test", "Test/sub" or "Example_x". It returns test names by
 // package.
@@ -21,7 +24,7 @@ func parseSkips(text string) (map[string][]string, error) {
 			continue
 		}
 		if len(fields) < 4 {
-			return nil, fmt.Errorf("skips.txt:%d: want a package, a test and a reason, got %q", i+1, line)
+			return nil, fmt.Errorf("line %d: want a package, a test and a reason, got %q", i+1, line)
 		}
 		skips[fields[0]] = append(skips[fields[0]], fields[1])
 	}

@@ -28,7 +28,7 @@ func TestCompare(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("compare = %v, want %v", got, want)
 	}
-	if got, want := want[1].String(), "C: Linux SKIP, metal missing"; got != want {
+	if got, want := want[1].String(), "C: Linux SKIP, Kiln missing"; got != want {
 		t.Errorf("String = %q, want %q", got, want)
 	}
 }
@@ -58,26 +58,31 @@ func TestChoose(t *testing.T) {
 		{[]string{"sync", "time"}, true, 2, ""},
 		{[]string{"net/http"}, false, 0, "net/http"},
 	} {
-		got, unknown := choose(tt.only, tt.fast)
+		got, unknown := choose(packages, tt.only, tt.fast)
 		if len(got) != tt.n || unknown != tt.unknown {
 			t.Errorf("choose(%v, %v) = %d packages, %q, want %d, %q", tt.only, tt.fast, len(got), unknown, tt.n, tt.unknown)
 		}
 	}
-	if fast, _ := choose(nil, true); 3*len(fast) < len(packages) {
+	if fast, _ := choose(packages, nil, true); 3*len(fast) < len(packages) {
 		t.Errorf("the fast third has %d of %d packages", len(fast), len(packages))
 	}
 }
 
-// TestSkips checks the list that is built in: it parses, and it names only
-// packages of the table.
+// TestSkips checks the lists that are built in: they parse, and they name only
+// packages of their tables.
 func TestSkips(t *testing.T) {
-	skips, err := parseSkips(skipsText)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name := range skips {
-		if _, unknown := choose([]string{name}, false); unknown != "" {
-			t.Errorf("skips.txt names %s, which is not in the table", name)
+	for _, list := range []struct {
+		file, text string
+		table      []pkg
+	}{{"skips.txt", skipsText, packages}, {"exceptions.txt", exceptionsText, programs}} {
+		skips, err := parseSkips(list.text)
+		if err != nil {
+			t.Fatalf("%s: %v", list.file, err)
+		}
+		for name := range skips {
+			if _, unknown := choose(list.table, []string{name}, false); unknown != "" {
+				t.Errorf("%s names %s, which is not in the table", list.file, name)
+			}
 		}
 	}
 	if _, err := parseSkips("sync TestX"); err == nil {
