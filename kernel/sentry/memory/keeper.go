@@ -10,11 +10,12 @@
 //   - calls that move more than platform.MoveLimit ask again between pieces of
 //     that size (pieces.go).
 //
-// MakeRoom frees memory in the order of what that costs: what was registered
-// with Start (the page cache, closed connections), the kernel's own garbage, a
-// process. Some calls fail instead, as they do on Linux: a tmpfs is full before
-// a process is killed for it (pieces.go), and the kernel makes no more objects
-// for programs when these have their share of memory (refuse.go).
+// Tasks that find too few stand in line (line.go), and the first of them frees
+// memory, in the order of what that costs: what was registered with Start (the
+// page cache, closed connections), the kernel's own garbage, a process. Some calls
+// fail instead, as they do on Linux: a tmpfs is full before a process is killed
+// for it (pieces.go), and the kernel makes no more objects for programs when these
+// have their share of memory (refuse.go).
 //
 // Context: goroutines of tasks, outside the Sentry's locks.
 // Lock order: Keeper.mu, then the Sentry's task set, a task's, a file's.
@@ -140,7 +141,7 @@ func (k *Keeper) standInLine(ctx context.Context, pages int) bool {
 				kept = true
 				defer k.reserve.Promise(pages)()
 			}
-			if k.relieve(ctx, 0); k.missing(0) <= 0 {
+			if k.relieve(ctx); k.missing(0) <= 0 {
 				return true
 			}
 		}
@@ -150,20 +151,19 @@ func (k *Keeper) standInLine(ctx context.Context, pages int) bool {
 	}
 }
 
-// relieve frees memory until there is room for pages, by killing if nothing
-// else helps.
-func (k *Keeper) relieve(ctx context.Context, pages int) {
+// relieve frees memory until enough is free, by killing if nothing else helps.
+func (k *Keeper) relieve(ctx context.Context) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.reclaimCheap(pages) || k.victim.dying() {
+	if k.reclaimCheap(0) || k.victim.dying() {
 		return
 	}
 	k.boundHeap()
 	defer k.boundHeap()
-	if k.worthCollecting(pages) {
+	if k.worthCollecting() {
 		k.collect()
 		k.collected = time.Now()
-		if k.missing(pages) <= 0 {
+		if k.missing(0) <= 0 {
 			k.starved = time.Time{}
 			return
 		}
@@ -174,11 +174,11 @@ func (k *Keeper) relieve(ctx context.Context, pages int) {
 // worthCollecting reports whether the heap's garbage may be what is missing. To
 // collect for each page, when there is little garbage, takes more time than the
 // programs have left.
-func (k *Keeper) worthCollecting(pages int) bool {
+func (k *Keeper) worthCollecting() bool {
 	if time.Since(k.collected) > collectAgain {
 		return true
 	}
-	return k.garbage() >= max(k.missing(pages), k.total/garbageFraction)*machine.PageSize
+	return k.garbage() >= max(k.missing(0), k.total/garbageFraction)*machine.PageSize
 }
 
 // reclaimCheap frees what nobody misses. It reports whether that was enough.
