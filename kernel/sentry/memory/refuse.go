@@ -10,6 +10,7 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
 
 	"kiln/kernel/sentry/linux"
+	"kiln/kernel/sentry/platform"
 )
 
 // makers are the calls that make the kernel keep something for a program, with
@@ -67,9 +68,6 @@ func makesIPC(key, flags arch.SyscallArgument) bool {
 // senders are the calls that queue messages in a socket, beside sendto.
 var senders = []uintptr{unix.SYS_SENDMSG, unix.SYS_SENDMMSG}
 
-// clones are the calls that make tasks, of which there may be so many.
-var clones = []uintptr{unix.SYS_CLONE, unix.SYS_CLONE3, unix.SYS_FORK, unix.SYS_VFORK}
-
 // threadBytes and minThreads give the bound on tasks as Linux computes
 // kernel.threads-max (kernel/fork.c, set_max_threads): an eighth of memory for
 // stacks of 16 KB.
@@ -121,7 +119,10 @@ func (k *Keeper) make(t *kernel.Task, err error) error {
 // be of a kind.
 func (k *Keeper) bounded() map[uintptr]linux.Wrapper {
 	calls := map[uintptr]linux.Wrapper{}
-	for _, nr := range clones {
+	for nr := range makers {
+		if !platform.IsClone(uint64(nr)) {
+			continue
+		}
 		calls[nr] = failing(func(t *kernel.Task, _ arch.SyscallArguments) error {
 			if t.Kernel().RootPIDNamespace().NumTasks() >= k.MaxThreads() {
 				return linuxerr.EAGAIN

@@ -60,7 +60,7 @@ func (c *taskContext) hold(ctx context.Context, regs *machine.Registers) bool {
 	}
 	p, need := promise{}, pages
 	switch {
-	case isClone(regs.RAX):
+	case IsClone(regs.RAX):
 		p.moment = pages
 	case pages >= heldPages:
 		p.call = pages
@@ -109,15 +109,15 @@ func (c *taskContext) blocks() {
 	}
 }
 
-// isClone reports whether a system call makes a task.
-func isClone(nr uint64) bool {
+// IsClone reports whether a system call makes a task.
+func IsClone(nr uint64) bool {
 	return nr == unix.SYS_CLONE || nr == unix.SYS_CLONE3 || nr == unix.SYS_FORK || nr == unix.SYS_VFORK
 }
 
 // pagesOfCall returns how many page frames a system call may take to move what
 // it is asked to, as far as the registers tell.
 func pagesOfCall(regs *machine.Registers) int {
-	if isClone(regs.RAX) {
+	if IsClone(regs.RAX) {
 		return pagesOfClone
 	}
 	switch regs.RAX {
