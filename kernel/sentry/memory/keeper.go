@@ -126,26 +126,31 @@ func (k *Keeper) NoMemory(ctx context.Context) { k.standInLine(ctx, 0) }
 // standInLine waits until there is room for pages. It reports false if the task
 // has something else to do before: a signal, or to end.
 func (k *Keeper) standInLine(ctx context.Context, pages int) bool {
-	place := k.line.join()
-	defer k.line.leave(place)
 	t := kernel.TaskFromContext(ctx)
-	kept := false
-	for {
+	w := newWaiter(t)
+	k.line.join(w)
+	defer k.line.leave(w)
+	endKeeping := func() {}
+	defer func() { endKeeping() }()
+	for wasFirst := false; ; {
 		// A task that is to die has memory to give back itself.
 		if t != nil && t.Killed() {
 			return false
 		}
-		ahead := k.line.ahead(place)
-		if ahead == 0 {
-			if !kept {
-				kept = true
-				defer k.reserve.Promise(pages)()
-			}
+		first, waiting := k.line.first(w)
+		switch {
+		case first && !wasFirst:
+			endKeeping = k.reserve.Promise(pages)
+		case !first && wasFirst:
+			endKeeping()
+			endKeeping = func() {}
+		}
+		if wasFirst = first; first {
 			if k.relieve(ctx); k.missing(0) <= 0 {
 				return true
 			}
 		}
-		if time.Sleep(napFor(ahead)); t == nil || t.Interrupted() {
+		if k.line.wait(w, first, waiting); t == nil || t.Interrupted() {
 			return false
 		}
 	}
@@ -168,7 +173,9 @@ func (k *Keeper) relieve(ctx context.Context) {
 			return
 		}
 	}
-	k.victim = k.kill(ctx)
+	if k.victim = k.kill(ctx); k.victim != nil {
+		k.line.look(k.victim.group)
+	}
 }
 
 // worthCollecting reports whether the heap's garbage may be what is missing. To

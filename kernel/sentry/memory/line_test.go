@@ -1,35 +1,50 @@
 package memory
 
 import (
-	"slices"
 	"testing"
 	"time"
+
+	"gvisor.dev/gvisor/pkg/sentry/kernel"
+	"gvisor.dev/gvisor/pkg/sentry/kernel/auth"
 )
 
-// TestLine: places are in the order of coming, also after somebody has left.
+// TestLine: the first is of the user, then of the family, of whom the fewest stand
+// in line, and among equals the one that came first.
 func TestLine(t *testing.T) {
-	var l line
-	a, b, c := l.join(), l.join(), l.join()
-	ahead := func() []int { return []int{l.ahead(a), l.ahead(b), l.ahead(c)} }
-	if got := ahead(); !slices.Equal(got, []int{0, 1, 2}) {
-		t.Errorf("three have %v ahead", got)
+	type who struct {
+		user   auth.KUID
+		family kernel.ThreadID
 	}
-	l.leave(b)
-	l.leave(b)
-	if got := ahead(); !slices.Equal(got, []int{0, -1, 1}) {
-		t.Errorf("after the second left, three have %v ahead", got)
-	}
-	l.leave(a)
-	if d := l.join(); l.ahead(c) != 0 || l.ahead(d) != 1 {
-		t.Errorf("the last two have %d and %d ahead", l.ahead(c), l.ahead(d))
-	}
-}
-
-// TestNap: who stands far behind looks seldom.
-func TestNap(t *testing.T) {
-	for ahead, want := range map[int]time.Duration{0: nap, 1: 2 * nap, 9: 10 * nap, 150: 10 * nap} {
-		if got := napFor(ahead); got != want {
-			t.Errorf("with %d ahead a task sleeps for %v, want %v", ahead, got, want)
+	for _, tt := range []struct {
+		name    string
+		waiting []who
+		first   int
+	}{
+		{"one", []who{{0, 1}}, 0},
+		{"equals", []who{{0, 2}, {0, 3}, {0, 4}}, 0},
+		{"a family of many", []who{{0, 2}, {0, 2}, {0, 2}, {0, 7}}, 3},
+		{"a user of many", []who{{1000, 2}, {1000, 3}, {1000, 4}, {0, 5}}, 3},
+		{"a user of many beside a family of many", []who{{1000, 2}, {1000, 3}, {1000, 4}, {0, 5}, {0, 5}}, 3},
+	} {
+		var l line
+		waiters := make([]*waiter, len(tt.waiting))
+		for i, w := range tt.waiting {
+			waiters[i] = &waiter{user: w.user, family: w.family, wake: make(chan struct{}, 1)}
+			l.join(waiters[i])
+		}
+		for i, w := range waiters {
+			if first, n := l.first(w); first != (i == tt.first) || n != len(waiters) {
+				t.Errorf("%s: %d is the first: %v of %d", tt.name, i, first, n)
+			}
+		}
+		if len(waiters[tt.first].wake) != 1 {
+			t.Errorf("%s: the first was not told", tt.name)
+		}
+		for range waiters {
+			l.leave(l.head)
+		}
+		if l.head != nil || l.waiting != 0 || len(l.users) != 0 {
+			t.Errorf("%s: after all have left, %d wait, of %d users", tt.name, l.waiting, len(l.users))
 		}
 	}
 }
