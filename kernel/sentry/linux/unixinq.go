@@ -49,6 +49,7 @@ func (s *unixSocket) firstMessage(ctx context.Context) int64 {
 	if r.Truncate() != nil {
 		return 0
 	}
+	r.Control.Release(ctx) // a look takes references to the files in the message
 	return r.MsgSize
 }
 

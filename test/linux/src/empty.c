@@ -18,11 +18,12 @@ static long by_sendmsg(int s) {
 }
 static long by_sendmsg_no_vector(int s) { return sendmsg(s, &(struct msghdr){0}, MSG_NOSIGNAL); }
 static long by_sendmmsg(int s) { return sendmmsg(s, (struct mmsghdr[2]){0}, 2, MSG_NOSIGNAL); }
-static long by_rights(int s) {
+static long rights(int s, int fd) {
 	union { char space[CMSG_SPACE(sizeof(int))]; struct cmsghdr h; } c = {.h = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
-	*(int *)CMSG_DATA(&c.h) = 1;
+	*(int *)CMSG_DATA(&c.h) = fd;
 	return sendmsg(s, &(struct msghdr){.msg_control = &c, .msg_controllen = sizeof c}, MSG_NOSIGNAL);
 }
+static long by_rights(int s) { return rights(s, 1); }
 static long by_credentials(int s) {
 	union { char space[CMSG_SPACE(sizeof(struct ucred))]; struct cmsghdr h; } c = {
 		.h = {CMSG_LEN(sizeof(struct ucred)), SOL_SOCKET, SCM_CREDENTIALS}};
@@ -141,6 +142,23 @@ static void waiting(const char *kind, int type) {
 	close(s[1]);
 }
 
+// looked_at: FIONREAD does not keep the files in a message.
+static void looked_at(int type) {
+	int p[2], s[2], n;
+	char c;
+	pipe2(p, O_NONBLOCK);
+	socketpair(AF_UNIX, type, 0, s);
+	PRINT(rights(s[0], p[1]));
+	PRINT(ioctl(s[1], FIONREAD, &n));
+	close(p[1]);
+	PRINT(read(p[0], &c, 1));
+	PRINT(read(s[1], &c, 1));
+	PRINT(read(p[0], &c, 1));
+	close(p[0]);
+	close(s[0]);
+	close(s[1]);
+}
+
 static void udp(void) {
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t size = sizeof a;
@@ -164,6 +182,8 @@ int main(void) {
 	waiting("dgram", SOCK_DGRAM);
 	waiting("seqpacket", SOCK_SEQPACKET);
 	waiting("stream", SOCK_STREAM);
+	looked_at(SOCK_DGRAM);
+	looked_at(SOCK_SEQPACKET);
 	to_name();
 	full();
 	udp();
