@@ -10,12 +10,11 @@
 //   - calls that move more than platform.MoveLimit ask again between pieces of
 //     that size (pieces.go).
 //
-// Tasks that find too few stand in line (line.go), and the first of them frees
-// memory, in the order of what that costs: what was registered with Start (the
-// page cache, closed connections), the kernel's own garbage, a process. Some calls
-// fail instead, as they do on Linux: a tmpfs is full before a process is killed
-// for it (pieces.go), and the kernel makes no more objects for programs when these
-// have their share of memory (refuse.go).
+// MakeRoom frees memory in the order of what that costs: what was registered
+// with Start (the page cache, closed connections), the kernel's own garbage, a
+// process. Some calls fail instead, as they do on Linux: a tmpfs is full before
+// a process is killed for it (pieces.go), and the kernel makes no more objects
+// for programs when these have their share of memory (refuse.go).
 //
 // Context: goroutines of tasks, outside the Sentry's locks.
 // Lock order: Keeper.mu, then the Sentry's task set, a task's, a file's.
@@ -46,10 +45,6 @@ const (
 	// a process is killed: what the kernel had for the last one, say.
 	collectAgain = 50 * time.Millisecond
 
-	// garbageFraction is what part of memory garbage must be to be collected
-	// sooner.
-	garbageFraction = 64
-
 	// nap is how long a task waits for memory that someone else gives back.
 	nap = 2 * time.Millisecond
 )
@@ -75,7 +70,6 @@ type Keeper struct {
 	share     share
 	ledger    ledger
 	loans     loans
-	line      line
 
 	mu        sync.Mutex
 	victim    *victim   // the last process that was killed, or nil; guarded by mu
@@ -117,75 +111,49 @@ func (k *Keeper) MakeRoom(ctx context.Context, pages int) (stop bool) {
 		runtime.Gosched()
 		return false
 	}
-	return !k.standInLine(ctx, pages)
+	k.relieve(ctx, pages)
+	if k.missing(pages) <= 0 {
+		return false
+	}
+	k.wait(ctx)
+	return true
 }
 
 // NoMemory is platform.Hooks.NoMemory.
-func (k *Keeper) NoMemory(ctx context.Context) { k.standInLine(ctx, 0) }
-
-// standInLine waits until there is room for pages. It reports false if the task
-// has something else to do before: a signal, or to end.
-func (k *Keeper) standInLine(ctx context.Context, pages int) bool {
-	t := kernel.TaskFromContext(ctx)
-	w := newWaiter(t)
-	k.line.join(w)
-	defer k.line.leave(w)
-	endKeeping := func() {}
-	defer func() { endKeeping() }()
-	for wasFirst := false; ; {
-		// A task that is to die has memory to give back itself.
-		if t != nil && t.Killed() {
-			return false
-		}
-		first, waiting := k.line.first(w)
-		switch {
-		case first && !wasFirst:
-			endKeeping = k.reserve.Promise(pages)
-		case !first && wasFirst:
-			endKeeping()
-			endKeeping = func() {}
-		}
-		if wasFirst = first; first {
-			if k.relieve(ctx); k.missing(0) <= 0 {
-				return true
-			}
-		}
-		if k.line.wait(w, first, waiting); t == nil || t.Interrupted() {
-			return false
-		}
+func (k *Keeper) NoMemory(ctx context.Context) {
+	k.relieve(ctx, 0)
+	if k.missing(0) > 0 {
+		k.wait(ctx)
 	}
 }
 
-// relieve frees memory until enough is free, by killing if nothing else helps.
-func (k *Keeper) relieve(ctx context.Context) {
+// wait lets others give memory back. A task that is to die has memory to give
+// back itself.
+func (k *Keeper) wait(ctx context.Context) {
+	if t := kernel.TaskFromContext(ctx); t == nil || !t.Killed() {
+		time.Sleep(nap)
+	}
+}
+
+// relieve frees memory until there is room for pages, by killing if nothing
+// else helps.
+func (k *Keeper) relieve(ctx context.Context, pages int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.reclaimCheap(0) || k.victim.dying() {
+	if k.reclaimCheap(pages) || k.victim.dying() {
 		return
 	}
 	k.boundHeap()
 	defer k.boundHeap()
-	if k.worthCollecting() {
+	if k.garbage() >= k.missing(pages)*machine.PageSize || time.Since(k.collected) > collectAgain {
 		k.collect()
 		k.collected = time.Now()
-		if k.missing(0) <= 0 {
+		if k.missing(pages) <= 0 {
 			k.starved = time.Time{}
 			return
 		}
 	}
-	if k.victim = k.kill(ctx); k.victim != nil {
-		k.line.look(k.victim.group)
-	}
-}
-
-// worthCollecting reports whether the heap's garbage may be what is missing. To
-// collect for each page, when there is little garbage, takes more time than the
-// programs have left.
-func (k *Keeper) worthCollecting() bool {
-	if time.Since(k.collected) > collectAgain {
-		return true
-	}
-	return k.garbage() >= max(k.missing(0), k.total/garbageFraction)*machine.PageSize
+	k.victim = k.kill(ctx)
 }
 
 // reclaimCheap frees what nobody misses. It reports whether that was enough.
