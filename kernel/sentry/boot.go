@@ -99,15 +99,15 @@ func Boot(c Config) (*Sentry, error) {
 // rate limit have kept it since they were made.
 func setUpLog(verbose bool) {
 	logger := log.Log()
-	logger.Emitter = log.GoogleEmitter{Writer: &log.Writer{Next: os.Stderr}}
-	// Below Warning there is no level; warnings that matter to whoever runs
-	// a program are printed by Kiln itself.
-	logger.SetLevel(log.Warning)
 	if verbose {
+		logger.Emitter = log.GoogleEmitter{Writer: &log.Writer{Next: os.Stderr}}
 		logger.SetLevel(log.Info)
 		return
 	}
+	// Below Warning there is no level; warnings that matter to whoever runs
+	// a program are printed by Kiln itself.
 	logger.Emitter = discardLog{}
+	logger.SetLevel(log.Warning)
 }
 
 // initKernel makes the Sentry's kernel on total bytes of memory. What each step

@@ -2,7 +2,6 @@ package memory
 
 import (
 	"encoding/binary"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/errors/linuxerr"
@@ -33,34 +32,26 @@ const (
 	ebpfBytes = 64
 )
 
-// loans are the buffers that calls have now, in bytes.
-type loans struct{ lent atomic.Int64 }
-
-// lend takes bytes from what buffers may have; ok is false if there is no room.
-// Else the caller gives them back.
-func (k *Keeper) lend(bytes int) (giveBack func(), ok bool) {
-	if bytes <= freeLoan {
-		return func() {}, true
-	}
-	all := k.loans.lent.Add(int64(bytes))
-	giveBack = func() { k.loans.lent.Add(-int64(bytes)) }
-	if all > int64(k.share.bytes)/lendFraction || !k.roomForFiles(int(all)/machine.PageSize) {
-		giveBack()
-		return nil, false
-	}
-	return giveBack, true
+// lend adds bytes to what calls have in buffers, and reports whether there is room
+// for that. The caller gives them back in any case.
+func (k *Keeper) lend(bytes int64) bool {
+	all := k.lent.Add(bytes)
+	return all <= int64(k.share.bytes)/lendFraction && k.roomForFiles(int(all)/machine.PageSize)
 }
 
-// lent are the calls that want a loan.
-func (k *Keeper) lent() map[uintptr]linux.Wrapper {
+// borrowers are the calls that want a loan.
+func (k *Keeper) borrowers() map[uintptr]linux.Wrapper {
 	lending := func(size func(*kernel.Task, arch.SyscallArguments) int) linux.Wrapper {
 		return func(next kernel.SyscallFn) kernel.SyscallFn {
 			return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
-				giveBack, ok := k.lend(size(t, args))
-				if !ok {
+				bytes := int64(size(t, args))
+				if bytes <= freeLoan {
+					return next(t, nr, args)
+				}
+				defer k.lent.Add(-bytes)
+				if !k.lend(bytes) {
 					return 0, nil, linuxerr.ENOMEM
 				}
-				defer giveBack()
 				return next(t, nr, args)
 			}
 		}
@@ -74,8 +65,8 @@ func (k *Keeper) lent() map[uintptr]linux.Wrapper {
 	}
 }
 
-// sizeOfPoll returns what poll(2) takes. More than RLIMIT_NOFILE is refused by
-// the call itself.
+// sizeOfPoll returns what poll(2) takes, 0 where it is little: then there is no need
+// to look at the limits. More than RLIMIT_NOFILE is refused by the call itself.
 func sizeOfPoll(t *kernel.Task, args arch.SyscallArguments) int {
 	n := args[1].SizeT()
 	if n <= freeLoan/pollBytes || uint64(n) > t.ThreadGroup().Limits().Get(limits.NumberOfFiles).Cur {

@@ -69,7 +69,7 @@ type Keeper struct {
 	brimful   atomic.Bool  // and the remainder
 	share     share
 	ledger    ledger
-	loans     loans
+	lent      atomic.Int64 // bytes of the buffers that calls have now (buffers.go)
 
 	mu        sync.Mutex
 	victim    *victim   // the last process that was killed, or nil; guarded by mu

@@ -32,7 +32,7 @@ func (k *Keeper) Wrap() {
 	linux.Wrap(k.execs())
 	linux.Wrap(k.refused())
 	linux.Wrap(k.bounded())
-	linux.Wrap(k.lent())
+	linux.Wrap(k.borrowers())
 }
 
 // movers are the calls that move data, in pieces.
