@@ -36,7 +36,14 @@ const (
 // for that. The caller gives them back in any case.
 func (k *Keeper) lend(bytes int64) bool {
 	all := k.lent.Add(bytes)
-	return all <= int64(k.share.bytes)/lendFraction && k.roomForFiles(int(all)/machine.PageSize)
+	return all <= int64(k.share.bytes)/lendFraction && k.roomForBuffers(int(all)/machine.PageSize)
+}
+
+// roomForBuffers makes room for pages of buffers, which leave to programs as much
+// as files in memory do at most.
+func (k *Keeper) roomForBuffers(pages int) bool {
+	keep := k.filesKeep()
+	return k.roomBeside(keep) > pages || k.makeRoomBeside(keep, pages)
 }
 
 // borrowers are the calls that want a loan.

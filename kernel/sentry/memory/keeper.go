@@ -59,7 +59,8 @@ type Keeper struct {
 
 	free    func() int64 // machine.FreeFrames; tests replace it
 	state   func() (machine.MemInfo, error)
-	collect func() // debug.FreeOSMemory; tests replace it
+	collect func()     // debug.FreeOSMemory; tests replace it
+	files   func() int // Keeper.filePages; tests replace it
 
 	kernel    *kernel.Kernel
 	reclaim   []Reclaim
@@ -79,7 +80,7 @@ type Keeper struct {
 
 // New returns a keeper for a machine in state m.
 func New(m machine.MemInfo) *Keeper {
-	return &Keeper{
+	k := &Keeper{
 		total:   int(m.Total),
 		reserve: platform.NewReserve(int(m.LowWater)),
 		free:    machine.FreeFrames,
@@ -87,6 +88,8 @@ func New(m machine.MemInfo) *Keeper {
 		collect: debug.FreeOSMemory,
 		share:   newShare(m.Total * machine.PageSize),
 	}
+	k.files = k.filePages
+	return k
 }
 
 // Start names the kernel whose tasks are kept, and what can free memory, the

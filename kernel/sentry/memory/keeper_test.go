@@ -70,11 +70,25 @@ func TestMakeRoomCollects(t *testing.T) {
 
 var garbageSink []byte
 
+// TestFilesLeaveRoom: files in memory leave to programs what they have
+// themselves, and 3 MB at most.
 func TestFilesLeaveRoom(t *testing.T) {
-	free := int64(737 + 768 + 100)
-	k := newTest(&free)
-	if !k.roomForFiles(99) || k.roomForFiles(101) {
-		t.Error("files in memory may not grow by just what is above the programs' reserve and 3 MB")
+	for _, tt := range []struct{ free, files, most int }{
+		{737 + 768 + 100, 10_000, 100},
+		{737 + 768 + 100, 800, 100},
+		{737 + 500, 10_000, 0},
+		{737 + 500, 100, 400},
+		{737 + 500, 0, 500},
+		{737, 0, 0},
+	} {
+		free := int64(tt.free)
+		k := newTest(&free)
+		k.files = func() int { return tt.files }
+		for pages := max(0, tt.most-1); pages <= tt.most+1; pages++ {
+			if got := k.roomForFiles(pages); got != (pages < tt.most) {
+				t.Errorf("%d free, files have %d: room for %d more is %v, want room for fewer than %d", tt.free, tt.files, pages, got, tt.most)
+			}
+		}
 	}
 }
 

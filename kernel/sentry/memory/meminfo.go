@@ -88,6 +88,15 @@ func (k *Keeper) counts() (machine.MemInfo, usage.MemoryStats, error) {
 	return m, u, nil
 }
 
+// filePages returns how many pages files in memory have, as of some 10 ms ago.
+func (k *Keeper) filePages() int {
+	_, u, err := k.counts()
+	if err != nil {
+		return k.total // not known: leave programs all that they may need
+	}
+	return int(u.Tmpfs / machine.PageSize)
+}
+
 // sysinfo is sysinfo(2) with the figures of /proc/meminfo.
 func (k *Keeper) sysinfo(fn kernel.SyscallFn) kernel.SyscallFn {
 	return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {

@@ -180,30 +180,43 @@ func (k *Keeper) promise(t *kernel.Task, file *vfs.FileDescription, size int64, 
 
 // plenty reports whether files in memory may grow by a piece.
 func (k *Keeper) plenty() bool {
-	return k.fileRoom() > platform.MoveLimit/machine.PageSize && !k.full.Load()
+	return k.roomBeside(k.filesKeep()) > platform.MoveLimit/machine.PageSize && !k.full.Load()
 }
 
-// filesKeep returns how many pages files in memory leave to programs, so that one
-// can be started when all of them are full: 3 MB on the smallest machine.
+// filesKeep returns how many pages files in memory leave to programs at most, so
+// that one can be started when all of them are full: 3 MB on the smallest machine.
 func (k *Keeper) filesKeep() int { return min(max(k.total/32, 3<<20/machine.PageSize), k.total/8) }
 
-// fileRoom returns by how many pages files in memory may grow.
-func (k *Keeper) fileRoom() int { return int(k.free()) - k.reserve.Frames() - k.filesKeep() }
+// roomBeside returns by how many pages something may grow that leaves keep pages
+// to programs.
+func (k *Keeper) roomBeside(keep int) int { return int(k.free()) - k.reserve.Frames() - keep }
 
 // roomForFiles makes room for files in memory to grow by pages, without killing.
+// They leave to programs as much as they have themselves, and filesKeep at most:
+// where the programs have nearly all, a server may still save what is small.
 func (k *Keeper) roomForFiles(pages int) bool {
-	if k.fileRoom() > pages {
+	keep := k.filesKeep()
+	if k.roomBeside(keep) > pages {
 		return true
 	}
+	if keep = min(keep, k.files()); k.roomBeside(keep) > pages {
+		return true
+	}
+	return k.makeRoomBeside(keep, pages)
+}
+
+// makeRoomBeside frees what nobody misses until something may grow by pages that
+// leaves keep pages to programs. It reports whether that was enough.
+func (k *Keeper) makeRoomBeside(keep, pages int) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.reclaimCheap(pages + k.filesKeep()); k.fileRoom() > pages {
+	if k.reclaimCheap(pages + keep); k.roomBeside(keep) > pages {
 		return true
 	}
 	if k.garbage() >= pages*machine.PageSize {
 		k.collect()
 	}
-	return k.fileRoom() > pages
+	return k.roomBeside(keep) > pages
 }
 
 // overwrites reports whether a file has all its pages, so that to write to it
