@@ -41,9 +41,6 @@ const (
 	// plenty is how many pages more than a call takes make it unlikely that the
 	// copies of several together are too much. Below, any call is promised one.
 	plenty = 4 * pagesOfCopy
-
-	// free stands for a call that takes no memory, or gives some back.
-	free = -1
 )
 
 // MoveLimit is how many bytes one system call moves at most without looking at
@@ -52,15 +49,32 @@ const MoveLimit = 512 << 10
 
 // hold promises the system call that begins the frames that it may take. It
 // reports false if there are none: then the call must not begin.
+//
+// Every call comes through here. Nearly all take a few pages while there are
+// plenty, so that case is decided first and by little.
 func (c *taskContext) hold(ctx context.Context, regs *machine.Registers) bool {
-	pages := pagesOfCall(regs)
+	if c.platform.reserve.room(heldPages + plenty) {
+		if k := takingOf(regs.RAX); k < moves || k.pages(regs) < heldPages {
+			return true
+		}
+	}
+	return c.holdMany(ctx, regs)
+}
+
+// holdMany is hold for a call that takes many pages, or while there are few.
+func (c *taskContext) holdMany(ctx context.Context, regs *machine.Registers) bool {
+	kind := takingOf(regs.RAX)
+	if kind == gives {
+		return true
+	}
+	pages := kind.pages(regs)
 	short := !c.platform.reserve.room(pages + plenty)
-	if pages == free || pages < heldPages && !short {
+	if pages < heldPages && !short {
 		return true
 	}
 	p, need := promise{}, pages
 	switch {
-	case IsClone(regs.RAX):
+	case kind == clones:
 		p.moment = pages
 	case pages >= heldPages:
 		p.call = pages
@@ -110,34 +124,73 @@ func (c *taskContext) blocks() {
 }
 
 // IsClone reports whether a system call makes a task.
-func IsClone(nr uint64) bool {
-	return nr == unix.SYS_CLONE || nr == unix.SYS_CLONE3 || nr == unix.SYS_FORK || nr == unix.SYS_VFORK
+func IsClone(nr uint64) bool { return takingOf(nr) == clones }
+
+// A taking says how many page frames a system call may take to move what it is
+// asked to, and what tells that.
+type taking uint8
+
+const (
+	few   taking = iota // some at a time
+	gives               // none, or it gives some back
+
+	// Those that may take many.
+	moves   // as many bytes as the third argument says
+	fourth  // or the fourth
+	fifth   // or the fifth
+	second  // or the second
+	vectors // as many buffers as the third argument says
+	clones  // what a task needs
+	most    // more than the registers tell
+)
+
+// takings are the calls of which more is known than that they take a few pages.
+var takings = [...]taking{
+	unix.SYS_READ: moves, unix.SYS_WRITE: moves, unix.SYS_PREAD64: moves, unix.SYS_PWRITE64: moves,
+	unix.SYS_RECVFROM: moves, unix.SYS_SENDTO: moves,
+
+	unix.SYS_READV: vectors, unix.SYS_WRITEV: vectors, unix.SYS_PREADV: vectors, unix.SYS_PWRITEV: vectors,
+	unix.SYS_PREADV2: vectors, unix.SYS_PWRITEV2: vectors,
+
+	unix.SYS_SENDFILE: fourth, unix.SYS_COPY_FILE_RANGE: fifth, unix.SYS_SPLICE: fifth, unix.SYS_GETRANDOM: second,
+
+	unix.SYS_CLONE: clones, unix.SYS_CLONE3: clones, unix.SYS_FORK: clones, unix.SYS_VFORK: clones,
+
+	unix.SYS_EXECVE: most, unix.SYS_EXECVEAT: most, unix.SYS_PROCESS_VM_READV: most, unix.SYS_PROCESS_VM_WRITEV: most,
+	unix.SYS_RECVMMSG: most, unix.SYS_SENDMMSG: most, unix.SYS_VMSPLICE: most, unix.SYS_IO_SUBMIT: most,
+
+	unix.SYS_EXIT: gives, unix.SYS_EXIT_GROUP: gives, unix.SYS_MUNMAP: gives, unix.SYS_CLOSE: gives, unix.SYS_KILL: gives,
+	unix.SYS_WAIT4: gives, unix.SYS_WAITID: gives, unix.SYS_FUTEX: gives, unix.SYS_RT_SIGRETURN: gives,
+	unix.SYS_UNLINK: gives, unix.SYS_UNLINKAT: gives, unix.SYS_TRUNCATE: gives, unix.SYS_FTRUNCATE: gives,
+	unix.SYS_UMOUNT2: gives, unix.SYS_SHMCTL: gives, unix.SYS_SCHED_YIELD: gives, unix.SYS_TGKILL: gives,
 }
 
-// pagesOfCall returns how many page frames a system call may take to move what
-// it is asked to, as far as the registers tell.
-func pagesOfCall(regs *machine.Registers) int {
-	if IsClone(regs.RAX) {
-		return pagesOfClone
+// takingOf returns what is known of system call nr.
+func takingOf(nr uint64) taking {
+	if nr < uint64(len(takings)) {
+		return takings[nr]
 	}
-	switch regs.RAX {
-	case unix.SYS_READ, unix.SYS_WRITE, unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_RECVFROM, unix.SYS_SENDTO:
+	return few
+}
+
+// pages returns how many page frames a call of kind k may take, as far as the
+// registers tell.
+func (k taking) pages(regs *machine.Registers) int {
+	switch k {
+	case moves:
 		return int(min(regs.RDX>>12, pagesOfMove))
-	case unix.SYS_READV, unix.SYS_WRITEV, unix.SYS_PREADV, unix.SYS_PWRITEV, unix.SYS_PREADV2, unix.SYS_PWRITEV2:
+	case vectors:
 		return min(int(regs.RDX&0xffff)*vectorPages, pagesOfMove)
-	case unix.SYS_SENDFILE:
+	case fourth:
 		return int(min(regs.R10>>12, pagesOfMove))
-	case unix.SYS_COPY_FILE_RANGE, unix.SYS_SPLICE:
+	case fifth:
 		return int(min(regs.R8>>12, pagesOfMove))
-	case unix.SYS_GETRANDOM:
+	case second:
 		return int(min(regs.RSI>>12, pagesOfMove))
-	case unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV,
-		unix.SYS_RECVMMSG, unix.SYS_SENDMMSG, unix.SYS_VMSPLICE, unix.SYS_IO_SUBMIT:
+	case clones:
+		return pagesOfClone
+	case most:
 		return pagesOfMove
-	case unix.SYS_EXIT, unix.SYS_EXIT_GROUP, unix.SYS_MUNMAP, unix.SYS_CLOSE, unix.SYS_KILL, unix.SYS_WAIT4,
-		unix.SYS_WAITID, unix.SYS_FUTEX, unix.SYS_RT_SIGRETURN, unix.SYS_UNLINK, unix.SYS_UNLINKAT, unix.SYS_TRUNCATE,
-		unix.SYS_FTRUNCATE, unix.SYS_UMOUNT2, unix.SYS_SHMCTL, unix.SYS_SCHED_YIELD, unix.SYS_TGKILL:
-		return free
 	}
 	return 0
 }

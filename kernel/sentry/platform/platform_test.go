@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/abi/linux"
+	"gvisor.dev/gvisor/pkg/context"
 	"gvisor.dev/gvisor/pkg/cpuid"
 	"gvisor.dev/gvisor/pkg/hostarch"
 	"gvisor.dev/gvisor/pkg/sentry/arch/fpu"
@@ -149,19 +150,54 @@ func TestInterruptIsKept(t *testing.T) {
 func TestPagesOfCall(t *testing.T) {
 	for _, tt := range []struct {
 		regs machine.Registers
+		kind taking
 		want int
 	}{
-		{machine.Registers{RAX: unix.SYS_GETPPID, RDX: 1 << 20}, 0},
-		{machine.Registers{RAX: unix.SYS_WRITE, RDX: 100}, 0},
-		{machine.Registers{RAX: unix.SYS_WRITE, RDX: 256 << 10}, 64},
-		{machine.Registers{RAX: unix.SYS_PREAD64, RDX: 1 << 63}, pagesOfMove},
-		{machine.Registers{RAX: unix.SYS_WRITEV, RDX: 1 << 40}, 0},
-		{machine.Registers{RAX: unix.SYS_WRITEV, RDX: 3}, 3 * vectorPages},
-		{machine.Registers{RAX: unix.SYS_SENDFILE, R10: 1 << 16}, 16},
-		{machine.Registers{RAX: unix.SYS_MUNMAP, RSI: 1 << 30}, free},
+		{machine.Registers{RAX: unix.SYS_GETPPID, RDX: 1 << 20}, few, 0},
+		{machine.Registers{RAX: 1 << 40, RDX: 1 << 20}, few, 0},
+		{machine.Registers{RAX: unix.SYS_WRITE, RDX: 100}, moves, 0},
+		{machine.Registers{RAX: unix.SYS_WRITE, RDX: 256 << 10}, moves, 64},
+		{machine.Registers{RAX: unix.SYS_PREAD64, RDX: 1 << 63}, moves, pagesOfMove},
+		{machine.Registers{RAX: unix.SYS_WRITEV, RDX: 1 << 40}, vectors, 0},
+		{machine.Registers{RAX: unix.SYS_WRITEV, RDX: 3}, vectors, 3 * vectorPages},
+		{machine.Registers{RAX: unix.SYS_SENDFILE, R10: 1 << 16}, fourth, 16},
+		{machine.Registers{RAX: unix.SYS_SPLICE, R8: 1 << 16}, fifth, 16},
+		{machine.Registers{RAX: unix.SYS_GETRANDOM, RSI: 1 << 16}, second, 16},
+		{machine.Registers{RAX: unix.SYS_CLONE3}, clones, pagesOfClone},
+		{machine.Registers{RAX: unix.SYS_EXECVE}, most, pagesOfMove},
+		{machine.Registers{RAX: unix.SYS_MUNMAP, RSI: 1 << 30}, gives, 0},
 	} {
-		if got := pagesOfCall(&tt.regs); got != tt.want {
-			t.Errorf("pagesOfCall(%d) = %d, want %d", tt.regs.RAX, got, tt.want)
+		kind := takingOf(tt.regs.RAX)
+		if got := kind.pages(&tt.regs); kind != tt.kind || got != tt.want {
+			t.Errorf("call %d is of kind %d and takes %d pages, want %d and %d", tt.regs.RAX, kind, got, tt.kind, tt.want)
+		}
+	}
+}
+
+// TestHold: what a call is promised, while there are plenty of frames and while
+// there are few.
+func TestHold(t *testing.T) {
+	small, large := promise{moment: pagesOfCopy}, 64
+	for _, tt := range []struct {
+		name        string
+		regs        machine.Registers
+		plenty, few promise
+	}{
+		{"getppid", machine.Registers{RAX: unix.SYS_GETPPID}, promise{}, small},
+		{"close", machine.Registers{RAX: unix.SYS_CLOSE}, promise{}, promise{}},
+		{"small read", machine.Registers{RAX: unix.SYS_READ, RDX: 100}, promise{}, small},
+		{"large read", machine.Registers{RAX: unix.SYS_READ, RDX: 256 << 10}, promise{call: large}, promise{call: large, moment: pagesOfCopy}},
+		{"fork", machine.Registers{RAX: unix.SYS_FORK}, promise{moment: pagesOfClone}, promise{moment: pagesOfClone + pagesOfCopy}},
+	} {
+		for _, m := range []struct {
+			base int64
+			want promise
+		}{{0, tt.plenty}, {machine.FreeFrames() - plenty, tt.few}} {
+			c := &taskContext{platform: New(Hooks{}, NewReserve(int(m.base)))}
+			if !c.hold(context.Background(), &tt.regs) || c.held != m.want {
+				t.Errorf("%s with %d frames that must stay free: promised %+v, want %+v", tt.name, m.base, c.held, m.want)
+			}
+			c.unhold()
 		}
 	}
 }
