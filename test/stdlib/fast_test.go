@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"kiln/test/kilncmd"
+	"kiln/test/outcomes"
 )
 
 // TestFastThird is the fast third of the table, a subtest for each package.
@@ -26,7 +27,7 @@ func TestPrograms(t *testing.T) {
 func same(t *testing.T, chosen []pkg, except string, o options) {
 	o.machine = machine{kiln: kilncmd.Path(t), memory: 1024, accel: "auto"}
 	o.timeout = 9 * time.Minute
-	skips, err := parseSkips(except)
+	skips, err := outcomes.ParseExceptions(except)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +39,7 @@ func same(t *testing.T, chosen []pkg, except string, o options) {
 				t.Fatal(err)
 			}
 			t.Log(r)
-			if got := r.verdict(); got != "same" {
+			if got := r.Verdict(); got != "same" {
 				t.Errorf("outcomes are %s", got)
 			}
 		})

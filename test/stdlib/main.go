@@ -10,7 +10,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -18,6 +17,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"kiln/test/outcomes"
 )
 
 // options are the command line.
@@ -66,7 +67,7 @@ func parseFlags() (options, error) {
 	if unknown != "" {
 		return o, fmt.Errorf("package %s is not in the table", unknown)
 	}
-	skips, err := parseSkips(except)
+	skips, err := outcomes.ParseExceptions(except)
 	if err != nil {
 		return o, err
 	}
@@ -89,7 +90,7 @@ func parseFlags() (options, error) {
 // table runs all chosen packages and reports whether every outcome was the
 // same on both sides.
 func table(o options) bool {
-	fmt.Printf("%-18s %14s %14s %8s %8s  %s\n", "package", "Linux p/f/s", "Kiln p/f/s", "Linux", "Kiln", "")
+	outcomes.Header("package")
 	same, tests := 0, 0
 	for _, p := range o.chosen {
 		r, err := both(p, o)
@@ -98,8 +99,8 @@ func table(o options) bool {
 			continue
 		}
 		fmt.Println(r)
-		tests += len(r.linux)
-		if r.verdict() == "same" {
+		tests += len(r.Linux)
+		if r.Verdict() == "same" {
 			same++
 		}
 	}
@@ -107,41 +108,9 @@ func table(o options) bool {
 	return same == len(o.chosen)
 }
 
-// A row is one line of the table.
-type row struct {
-	pkg                 pkg
-	linux, metal        result
-	linuxTime, metalDur time.Duration
-	broken              string // why the metal run is no result, "" if it is one
-}
-
-func (r row) verdict() string {
-	switch {
-	case r.broken != "":
-		return r.broken
-	case len(compare(r.linux, r.metal)) > 0:
-		return "DIFFERENT"
-	}
-	return "same"
-}
-
-func (r row) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%-18s %14s %14s %7.1fs %7.1fs  %s", r.pkg.path, r.linux.counts(), r.metal.counts(),
-		r.linuxTime.Seconds(), r.metalDur.Seconds(), r.verdict())
-	for i, d := range compare(r.linux, r.metal) {
-		if i == 20 {
-			b.WriteString("\n    …")
-			break
-		}
-		fmt.Fprintf(&b, "\n    %s", d)
-	}
-	return b.String()
-}
-
 // both compiles p for both sides and runs it on both.
-func both(p pkg, o options) (row, error) {
-	r := row{pkg: p}
+func both(p pkg, o options) (outcomes.Row, error) {
+	r := outcomes.Row{Name: p.path}
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "kiln-stdlib-")
 	if err != nil {
@@ -175,8 +144,8 @@ func both(p pkg, o options) (row, error) {
 	if err != nil {
 		return r, err
 	}
-	r.linux, r.linuxTime = parse(out), took
-	if len(r.linux) == 0 {
+	r.Linux, r.LinuxTime = outcomes.Parse(out), took
+	if len(r.Linux) == 0 {
 		return r, fmt.Errorf("no test ran on Linux:\n%s", out)
 	}
 	if o.programs {
@@ -187,16 +156,7 @@ func both(p pkg, o options) (row, error) {
 	if err != nil {
 		return r, err
 	}
-	r.metal, r.metalDur = parse(out), took
-	r.broken = broken(out)
+	r.Kiln, r.KilnTime = outcomes.Parse(out), took
+	r.Broken = outcomes.Broken(out)
 	return r, nil
-}
-
-// broken reports why the output is not that of a complete run.
-func broken(out []byte) string {
-	if bytes.Contains(out, []byte("\x16PASS")) || bytes.Contains(out, []byte("\x16FAIL")) {
-		return ""
-	}
-	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
-	return fmt.Sprintf("BROKE OFF: %.200s", lines[len(lines)-1])
 }

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"kiln/test/outcomes"
 )
 
 // programs is the table of packages whose tests run as ordinary programs: those
@@ -64,7 +66,7 @@ func (m machine) onKiln(ctx context.Context, p pkg, bin string, timeout time.Dur
 	if out, err := exec.CommandContext(ctx, m.kiln, args...).CombinedOutput(); err != nil {
 		return out, fmt.Errorf("kiln bake: %w\n%s", err, out)
 	}
-	return output(exec.CommandContext(ctx, m.kiln, "run", m.accel, img))
+	return outcomes.Output(exec.CommandContext(ctx, m.kiln, "run", m.accel, img))
 }
 
 // copyTree copies a file, or a folder with all below it, without the scripts by

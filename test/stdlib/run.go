@@ -2,12 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"kiln/test/outcomes"
 )
 
 // testArgs are the test binary's own flags, the same on both sides.
@@ -31,7 +32,7 @@ func onLinux(ctx context.Context, p pkg, bin string, timeout time.Duration) ([]b
 	cmd := exec.CommandContext(ctx, "taskset", append([]string{"--cpu-list", "0", bin}, testArgs(p, timeout)...)...)
 	cmd.Dir = dir
 	cmd.Env = append(cmd.Environ(), "GOMAXPROCS=1", "GODEBUG="+p.godebug)
-	return output(cmd)
+	return outcomes.Output(cmd)
 }
 
 // A machine says how to start guests.
@@ -49,17 +50,5 @@ func (m machine) onMetal(ctx context.Context, p pkg, bin string, timeout time.Du
 	if out, err := bake.CombinedOutput(); err != nil {
 		return out, fmt.Errorf("kiln bake: %w\n%s", err, out)
 	}
-	return output(exec.CommandContext(ctx, m.kiln, "run", m.accel, "-M", strconv.Itoa(m.memory), img))
-}
-
-// output runs cmd. A non-zero status is no error here: failed tests show in
-// the output, and a run that broke off shows as missing tests.
-func output(cmd *exec.Cmd) ([]byte, error) {
-	cmd.WaitDelay = 5 * time.Second
-	out, err := cmd.CombinedOutput()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		return out, fmt.Errorf("running %s: %w", cmd.Path, err)
-	}
-	return out, nil
+	return outcomes.Output(exec.CommandContext(ctx, m.kiln, "run", m.accel, "-M", strconv.Itoa(m.memory), img))
 }
