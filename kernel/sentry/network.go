@@ -18,6 +18,7 @@ import (
 	_ "gvisor.dev/gvisor/pkg/sentry/socket/unix"          // AF_UNIX
 	"gvisor.dev/gvisor/pkg/sentry/uniqueid"
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 
 	"kiln/kernel/notice"
 	"kiln/kernel/sentry/linux"
@@ -107,42 +108,14 @@ func (n *networks) releaseLater() {
 	}})
 }
 
-// writes are the system calls that put data into sockets, and what their result
-// stands for at most, in bytes a unit.
-var writes = map[uintptr]int{
-	unix.SYS_WRITE: 1, unix.SYS_WRITEV: 1, unix.SYS_SENDTO: 1, unix.SYS_SENDMSG: 1, unix.SYS_SENDFILE: 1,
-	unix.SYS_SENDMMSG: 4096, // messages
-}
-
-// countWrites tells the network what programs write, wherever to: a connection
-// whose peer takes nothing has no other sign of it. That costs a write some ten
-// instructions. No task may run yet.
+// countWrites tells the network what programs write to TCP sockets: a connection
+// whose peer takes nothing has no other sign of it. No task may run yet.
 func (n *networks) countWrites() {
-	calls := map[uintptr]linux.Wrapper{}
-	for sysno, unit := range writes {
-		calls[sysno] = func(next kernel.SyscallFn) kernel.SyscallFn {
-			return func(t *kernel.Task, sysno uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
-				r, c, err := next(t, sysno, args)
-				if err == nil && n.root.Wrote(int(r)*unit) {
-					n.wroteTo(t, args[0].Int())
-				}
-				return r, c, err
-			}
+	linux.OnTCPWrite(func(ep *tcp.Endpoint, bytes int) {
+		if n.root.Wrote(bytes) {
+			n.root.WroteTo(ep)
 		}
-	}
-	linux.Wrap(calls)
-}
-
-// wroteTo tells the network of a write while memory for sockets is short.
-func (n *networks) wroteTo(t *kernel.Task, fd int32) {
-	file := t.GetFile(fd)
-	if file == nil {
-		return
-	}
-	defer file.DecRef(t)
-	if ep, ok := network.EndpointOf(file.Impl()); ok {
-		n.root.WroteTo(ep)
-	}
+	})
 }
 
 // reclaim is a memory.Reclaim: it ends what is left of closed connections. Their

@@ -28,14 +28,10 @@ var bindconnectCorrection = correction{name: "bindconnect"}
 
 // Connect implements socket.Socket.
 func (s *tcpSocket) Connect(t *kernel.Task, sockaddr []byte, blocking bool) *syserr.Error {
-	ep, ok := endpoint(s.Socket).(*tcp.Endpoint)
-	if !ok {
-		return s.Socket.Connect(t, sockaddr, blocking)
-	}
-	any := reservedAtAny(ep)
+	any := reservedAtAny(s.ep)
 	err := s.Socket.Connect(t, sockaddr, blocking)
 	if any != nil {
-		any.move(ep)
+		any.move(s.ep)
 	}
 	return err
 }

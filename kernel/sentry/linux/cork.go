@@ -17,6 +17,7 @@ import (
 	"gvisor.dev/gvisor/pkg/sync"
 	"gvisor.dev/gvisor/pkg/syserr"
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/usermem"
 )
 
@@ -47,6 +48,7 @@ type tcpSocket struct {
 	outerFD vfs.FileDescription
 	socket.Socket
 	inner   *vfs.FileDescription // of Socket; holds a reference
+	ep      *tcp.Endpoint        // behind Socket
 	options *tcpip.SocketOptions
 
 	// holding says that data may wait for more. It is the value of gVisor's
@@ -74,29 +76,35 @@ func (s *tcpSocket) Accept(t *kernel.Task, peerRequested bool, flags int, blocki
 
 // Write implements vfs.FileDescriptionImpl.
 func (s *tcpSocket) Write(ctx context.Context, src usermem.IOSequence, opts vfs.WriteOptions) (int64, error) {
-	if !s.holding.Load() {
-		return s.Socket.Write(ctx, src, opts)
-	}
 	n, err := s.Socket.Write(ctx, src, opts)
-	s.setMore(false)
+	if s.holding.Load() {
+		s.setMore(false)
+	}
+	onTCPWrite(s.ep, int(n))
 	return n, err
 }
 
 // SendMsg implements socket.Socket.
 func (s *tcpSocket) SendMsg(t *kernel.Task, src usermem.IOSequence, to []byte, flags int, haveDeadline bool, deadline ktime.Time, control socket.ControlMessages) (int, *syserr.Error) {
 	more := flags&linux.MSG_MORE != 0
-	if !more && !s.holding.Load() {
-		return s.Socket.SendMsg(t, src, to, flags, haveDeadline, deadline, control)
-	}
 	if more {
 		s.setMore(true)
 	}
 	n, err := s.Socket.SendMsg(t, src, to, flags, haveDeadline, deadline, control)
-	if !more {
+	if !more && s.holding.Load() {
 		s.setMore(false)
 	}
+	onTCPWrite(s.ep, n)
 	return n, err
 }
+
+// onTCPWrite is what OnTCPWrite was given.
+var onTCPWrite = func(*tcp.Endpoint, int) {}
+
+// OnTCPWrite has f told of each write of a program's to a TCP socket, with how
+// many bytes it took. f runs in the program's call, without the socket's locks.
+// No task may run yet.
+func OnTCPWrite(f func(ep *tcp.Endpoint, n int)) { onTCPWrite = f }
 
 // setMore says whether the data just written, or about to be, came with MSG_MORE.
 func (s *tcpSocket) setMore(more bool) {

@@ -11,7 +11,6 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/socket/netlink"
 	"gvisor.dev/gvisor/pkg/sentry/socket/unix"
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
-	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
 
@@ -88,8 +87,8 @@ func outerFor(file *vfs.FileDescription) outer {
 		if kind != linux.SOCK_STREAM {
 			return &packetSocket{Socket: s, inner: file}
 		}
-		if options := tcpOptions(s); options != nil {
-			return &tcpSocket{Socket: s, inner: file, options: options}
+		if ep, ok := endpoint(s).(*tcp.Endpoint); ok {
+			return &tcpSocket{Socket: s, inner: file, ep: ep, options: ep.SocketOptions()}
 		}
 	}
 	return nil
@@ -102,14 +101,6 @@ var endpointField atomic.Pointer[field]
 type field struct {
 	of    reflect.Type
 	index []int
-}
-
-// tcpOptions returns the options of a socket of gVisor's, nil if it is not TCP's.
-func tcpOptions(s socket.Socket) *tcpip.SocketOptions {
-	if ep, ok := endpoint(s).(*tcp.Endpoint); ok {
-		return ep.SocketOptions()
-	}
-	return nil
 }
 
 // endpoint returns what is behind a socket of gVisor's network stack, nil if it

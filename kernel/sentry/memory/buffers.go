@@ -42,7 +42,7 @@ func (k *Keeper) lend(bytes int64) bool {
 // roomForBuffers makes room for pages of buffers, which leave to programs as much
 // as files in memory do at most.
 func (k *Keeper) roomForBuffers(pages int) bool {
-	keep := k.filesKeep()
+	keep := filesKeep(k.total)
 	return k.roomBeside(keep) > pages || k.makeRoomBeside(keep, pages)
 }
 

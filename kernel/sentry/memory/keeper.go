@@ -82,7 +82,7 @@ type Keeper struct {
 func New(m machine.MemInfo) *Keeper {
 	k := &Keeper{
 		total:   int(m.Total),
-		reserve: platform.NewReserve(int(m.LowWater)),
+		reserve: platform.NewReserve(int(m.LowWater), filesKeep(int(m.Total))+platform.MoveLimit/machine.PageSize),
 		free:    machine.FreeFrames,
 		state:   machine.Memory,
 		collect: debug.FreeOSMemory,

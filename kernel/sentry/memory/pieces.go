@@ -76,20 +76,43 @@ type transfer struct {
 	flags  bool // RWF_ flags, the sixth; an offset of -1 is none
 }
 
-// inPieces does what fn does, a call of kind tr with one buffer or several.
+// inPieces does what fn does, a call of kind tr with one buffer or several. A call
+// that moves little while there is much memory, which are nearly all, is fn's with
+// some thirty instructions more.
 func (k *Keeper) inPieces(fn kernel.SyscallFn, tr transfer, vector bool) kernel.SyscallFn {
-	return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
-		if size := args[2].SizeT(); size <= platform.MoveLimit && (!tr.write || k.plenty()) {
-			if !vector || size <= 1 {
+	short := uintptr(platform.MoveLimit) // the argument of a call that moves little
+	if vector {
+		short = 1 // buffer
+	}
+	long := k.long(fn, tr, vector)
+	if !tr.write {
+		return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
+			if args[2].Value <= short {
 				return fn(t, nr, args)
 			}
+			return long(t, nr, args)
 		}
+	}
+	return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
+		if args[2].Value <= short && !k.reserve.Scarce() && !k.full.Load() {
+			return fn(t, nr, args)
+		}
+		return long(t, nr, args)
+	}
+}
+
+// long is inPieces for all calls.
+func (k *Keeper) long(fn kernel.SyscallFn, tr transfer, vector bool) kernel.SyscallFn {
+	return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
 		seq, err := sequence(t, args, vector)
 		if err != nil {
 			return fn(t, nr, args) // which says so in its own order
 		}
 		small := seq.NumBytes() <= platform.MoveLimit
 		if small && (!tr.write || k.plenty()) {
+			if tr.write {
+				k.reserve.Ample()
+			}
 			return fn(t, nr, args)
 		}
 		file := t.GetFile(args[0].Int())
@@ -180,12 +203,13 @@ func (k *Keeper) promise(t *kernel.Task, file *vfs.FileDescription, size int64, 
 
 // plenty reports whether files in memory may grow by a piece.
 func (k *Keeper) plenty() bool {
-	return k.roomBeside(k.filesKeep()) > platform.MoveLimit/machine.PageSize && !k.full.Load()
+	return k.roomBeside(filesKeep(k.total)) > platform.MoveLimit/machine.PageSize && !k.full.Load()
 }
 
-// filesKeep returns how many pages files in memory leave to programs at most, so
-// that one can be started when all of them are full: 3 MB on the smallest machine.
-func (k *Keeper) filesKeep() int { return min(max(k.total/32, 3<<20/machine.PageSize), k.total/8) }
+// filesKeep returns how many pages files in memory leave to programs at most on a
+// machine of total pages, so that one can be started when all of them are full: 3 MB
+// on the smallest machine.
+func filesKeep(total int) int { return min(max(total/32, 3<<20/machine.PageSize), total/8) }
 
 // roomBeside returns by how many pages something may grow that leaves keep pages
 // to programs.
@@ -195,7 +219,7 @@ func (k *Keeper) roomBeside(keep int) int { return int(k.free()) - k.reserve.Fra
 // They leave to programs as much as they have themselves, and filesKeep at most:
 // where the programs have nearly all, a server may still save what is small.
 func (k *Keeper) roomForFiles(pages int) bool {
-	keep := k.filesKeep()
+	keep := filesKeep(k.total)
 	if k.roomBeside(keep) > pages {
 		return true
 	}

@@ -101,8 +101,8 @@ func (s *sockets) added(n int) {
 	}
 }
 
-// Wrote notes that a program has written n bytes, which may be to a socket. Where
-// it returns true, memory is short, and if it was a socket, WroteTo is to follow.
+// Wrote notes that a program has written n bytes to a TCP socket. Where it returns
+// true, memory is short, and WroteTo is to follow.
 //
 // Context: the program's system call. It may make a review, so that a program
 // that writes and writes does not run ahead of one.
@@ -114,8 +114,8 @@ func (s *Stack) Wrote(n int) (tight bool) {
 }
 
 // WroteTo takes from an endpoint the room for more.
-func (s *Stack) WroteTo(e tcpip.Endpoint) {
-	if ep, ok := e.(*tcp.Endpoint); ok && s.sockets.reviewing.CompareAndSwap(false, true) {
+func (s *Stack) WroteTo(ep *tcp.Endpoint) {
+	if s.sockets.reviewing.CompareAndSwap(false, true) {
 		defer s.sockets.reviewing.Store(false)
 		if b := s.sockets.shrinkOne(ep, 0); b != (shrunkBuffers{}) {
 			s.sockets.shrunk[ep] = b

@@ -22,17 +22,6 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
 
-// TestEndpointOf looks into what is no socket; test/e2e's sockmem.txt needs it to
-// look into sockets.
-func TestEndpointOf(t *testing.T) {
-	s := newStack(t, Options{})
-	for _, v := range []any{nil, 1, s, s.Inet, (*Stack)(nil)} {
-		if ep, ok := EndpointOf(v); ok {
-			t.Errorf("EndpointOf(%T) = %T, want none", v, ep)
-		}
-	}
-}
-
 // hostile is a network on which a peer sends what it wants.
 type hostile struct {
 	t     testing.TB
@@ -375,7 +364,7 @@ func TestUnheard(t *testing.T) {
 				break
 			}
 			if s.Wrote(n) {
-				s.WroteTo(endpointOf(c))
+				s.WroteTo(endpointOf(c).(*tcp.Endpoint))
 			}
 		}
 		worst = max(worst, s.settle(t).tcp)

@@ -6,9 +6,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	"gvisor.dev/gvisor/pkg/sentry/socket/netstack"
 	"gvisor.dev/gvisor/pkg/sync"
-	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
@@ -156,28 +154,3 @@ func (f *endpointFields) queuedAt(ep stack.TransportEndpoint, enough int) (size 
 	}
 	return size, true
 }
-
-// EndpointOf returns the endpoint of one of netstack's sockets, whose type has no
-// name outside of its package, or of a file around it, which has it embedded as
-// Socket. ok is false for other files.
-func EndpointOf(file any) (ep tcpip.Endpoint, ok bool) {
-	p := reflect.ValueOf(file)
-	if p.Kind() != reflect.Pointer || p.Elem().Kind() != reflect.Struct {
-		return nil, false
-	}
-	if inner := p.Elem().FieldByName("Socket"); inner.IsValid() && inner.Kind() == reflect.Interface && inner.CanInterface() {
-		return EndpointOf(inner.Interface())
-	}
-	if p.Type().Elem().PkgPath() != socketPackage {
-		return nil, false
-	}
-	field := p.Elem().FieldByName("Endpoint")
-	if !field.IsValid() {
-		return nil, false
-	}
-	ep, ok = field.Interface().(tcpip.Endpoint)
-	return ep, ok
-}
-
-// socketPackage is the package of netstack's sockets.
-var socketPackage = reflect.TypeFor[netstack.Stack]().PkgPath()

@@ -53,8 +53,9 @@ const MoveLimit = 512 << 10
 // Every call comes through here. Nearly all take a few pages while there are
 // plenty, so that case is decided first and by little.
 func (c *taskContext) hold(ctx context.Context, regs *machine.Registers) bool {
-	if c.platform.reserve.room(heldPages + plenty) {
-		if k := takingOf(regs.RAX); k < moves || k.pages(regs) < heldPages {
+	if c.platform.reserve.isAmple() {
+		k := takingOf(regs.RAX)
+		if k < moves || k == moves && regs.RDX < heldPages*machine.PageSize || k.pages(regs) < heldPages {
 			return true
 		}
 	}
@@ -63,6 +64,9 @@ func (c *taskContext) hold(ctx context.Context, regs *machine.Registers) bool {
 
 // holdMany is hold for a call that takes many pages, or while there are few.
 func (c *taskContext) holdMany(ctx context.Context, regs *machine.Registers) bool {
+	if !c.platform.reserve.isAmple() {
+		c.platform.reserve.scarce.Store(true)
+	}
 	kind := takingOf(regs.RAX)
 	if kind == gives {
 		return true
@@ -109,7 +113,7 @@ func (c *taskContext) keep(ctx context.Context, p promise, need int) bool {
 
 // unhold ends what the task was promised.
 func (c *taskContext) unhold() {
-	if c.held != (promise{}) {
+	if c.held.call|c.held.moment != 0 {
 		c.platform.reserve.end(c.held)
 		c.held = promise{}
 	}

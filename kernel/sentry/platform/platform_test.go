@@ -2,6 +2,7 @@ package platform
 
 import (
 	"reflect"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -190,12 +191,15 @@ func TestHold(t *testing.T) {
 		{"fork", machine.Registers{RAX: unix.SYS_FORK}, promise{moment: pagesOfClone}, promise{moment: pagesOfClone + pagesOfCopy}},
 	} {
 		for _, m := range []struct {
-			base int64
-			want promise
-		}{{0, tt.plenty}, {machine.FreeFrames() - plenty, tt.few}} {
-			c := &taskContext{platform: New(Hooks{}, NewReserve(int(m.base)))}
+			base, ample int64
+			want        promise
+		}{{0, heldPages + plenty, tt.plenty}, {machine.FreeFrames() - plenty, plenty, tt.few}} {
+			c := &taskContext{platform: New(Hooks{}, &Reserve{base: m.base, ample: m.base + m.ample, promised: new(atomic.Int64)})}
 			if !c.hold(context.Background(), &tt.regs) || c.held != m.want {
 				t.Errorf("%s with %d frames that must stay free: promised %+v, want %+v", tt.name, m.base, c.held, m.want)
+			}
+			if scarce := m.base != 0; c.platform.reserve.Scarce() != scarce {
+				t.Errorf("%s with %d frames that must stay free: scarce = %v, want %v", tt.name, m.base, !scarce, scarce)
 			}
 			c.unhold()
 		}

@@ -11,6 +11,8 @@ import (
 // program in ring 3.
 type Reserve struct {
 	base     int64
+	ample    int64 // base, and what makes memory ample
+	scarce   atomic.Bool
 	promised *atomic.Int64
 	soon     atomic.Int64 // of these, what is promised for a moment only
 }
@@ -21,10 +23,23 @@ type promise struct {
 	moment int // until it ends or blocks
 }
 
-// NewReserve returns a reserve of base frames for the kernel.
-func NewReserve(base int) *Reserve {
-	return &Reserve{base: int64(base), promised: machine.Promised()}
+// NewReserve returns a reserve of base frames for the kernel. With ample frames
+// more, and with what a call takes without being promised any, memory is ample.
+func NewReserve(base, ample int) *Reserve {
+	return &Reserve{base: int64(base), ample: int64(base + max(ample, heldPages+plenty)), promised: machine.Promised()}
 }
+
+// isAmple reports whether memory is ample: then a call that takes a few frames need
+// not look closer. It costs some ten instructions, and every system call asks.
+func (r *Reserve) isAmple() bool { return machine.FreeFrames()-r.promised.Load() > r.ample }
+
+// Scarce reports whether a task has found memory not to be ample when it entered
+// the Sentry, this one or another since Ample.
+func (r *Reserve) Scarce() bool { return r.scarce.Load() }
+
+// Ample has Scarce report false until memory is found scarce again. Whoever has
+// seen that there is room calls it.
+func (r *Reserve) Ample() { r.scarce.Store(false) }
 
 // Frames returns how many frames must stay free for longer than a moment.
 func (r *Reserve) Frames() int { return int(r.base + r.promised.Load() - r.soon.Load()) }
