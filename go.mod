@@ -9,11 +9,21 @@ require (
 	github.com/erofs/go-erofs v0.3.1
 	github.com/google/pprof v0.0.0-20261105003125-4bf881d7fb0b
 	github.com/insomniacslk/dhcp v0.0.0-20260901064844-234b97448fae
-	golang.org/x/sys v0.47.0
+	golang.org/x/sys v0.49.0
 	gvisor.dev/gvisor v0.0.0-20260905035102-160fafc42237
 )
 
-require mvdan.cc/sh/v3 v3.12.0
+require (
+	mvdan.cc/sh/v3 v3.12.0
+	pault.ag/go/debian v0.21.4
+)
+
+require (
+	github.com/ProtonMail/go-crypto v1.5.2 // indirect
+	github.com/cloudflare/circl v1.6.5 // indirect
+	golang.org/x/crypto v0.58.0 // indirect
+	pault.ag/go/topsort v0.1.1 // indirect
+)
 
 require (
 	github.com/google/go-containerregistry v0.22.1
@@ -33,9 +43,9 @@ require (
 	github.com/u-root/uio v0.0.0-20230220225925-ffce2a382923 // indirect
 	golang.org/x/arch v0.32.0
 	golang.org/x/exp v0.0.0-20250711185948-6ae5c78190dc // indirect
-	golang.org/x/net v0.58.0 // indirect
+	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/sync v0.22.0 // indirect
-	golang.org/x/term v0.45.0
+	golang.org/x/term v0.47.0
 	golang.org/x/time v0.15.0 // indirect
 	golang.org/x/tools v0.49.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect

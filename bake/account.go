@@ -1,11 +1,15 @@
 package bake
 
 import (
+	"cmp"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+
+	"kiln/bake/deb"
 )
 
 // accounts are the users and groups of a machine, as /etc/passwd and /etc/group
@@ -88,6 +92,87 @@ func (a *accounts) system() (names []string) {
 		}
 	}
 	return names
+}
+
+// nameOf returns the name in lines that has a number, "" if none has.
+func nameOf(lines [][]string, id uint32) string {
+	i := slices.IndexFunc(lines, func(f []string) bool { return f[2] == fmt.Sprint(id) })
+	if i < 0 {
+		return ""
+	}
+	return lines[i][0]
+}
+
+// imageAccounts returns the users and groups of the image. What cannot be read
+// has none.
+func (b *baker) imageAccounts() *accounts {
+	read := func(file string) string {
+		e := b.root.lookup(file)
+		if e == nil {
+			return ""
+		}
+		r, err := e.open()
+		if err != nil {
+			return ""
+		}
+		defer r.Close()
+		text, err := io.ReadAll(r)
+		if err != nil {
+			return ""
+		}
+		return string(text)
+	}
+	return parseAccounts(read("/etc/passwd"), read("/etc/group"))
+}
+
+// firstSystem is the first number that Debian gives to the users and groups of
+// packages when they are installed (Debian policy, §9.2.2).
+const firstSystem = 100
+
+// free returns the first number that no line has.
+func free(lines [][]string) uint32 {
+	n := uint32(firstSystem)
+	for nameOf(lines, n) != "" {
+		n++
+	}
+	return n
+}
+
+// newGroup adds a group that the image does not know, with a number that is
+// free.
+func (b *baker) newGroup(name string) {
+	b.addLine("/etc/group", name, fmt.Sprintf("%s:x:%d:\n", name, free(b.imageAccounts().groups)))
+}
+
+// newUser adds a user whom the image does not know, with a number that is free,
+// and the group.
+func (b *baker) newUser(u deb.User) {
+	if entryOf(b.imageAccounts().users, u.Name) != nil {
+		return
+	}
+	group := cmp.Or(u.Group, u.Name)
+	b.newGroup(group)
+	a := b.imageAccounts()
+	gid, ok := a.gid(group)
+	if !ok {
+		return // the file of groups is the user's own, and does not know it
+	}
+	b.addLine("/etc/passwd", u.Name, fmt.Sprintf("%s:x:%d:%d:%s:%s:%s\n", u.Name, free(a.users), gid,
+		u.Comment, cmp.Or(u.Home, "/nonexistent"), cmp.Or(u.Shell, "/usr/sbin/nologin")))
+}
+
+// addMember makes a user a member of a group beside the own, where both are
+// known and the file of groups is bake's own.
+func (b *baker) addMember(group, user string) {
+	e, a := b.root.lookup("/etc/group"), b.imageAccounts()
+	f := entryOf(a.groups, group)
+	if e == nil || e.from != fromBase || f == nil || entryOf(a.users, user) == nil || slices.Contains(strings.Split(f[3], ","), user) {
+		return
+	}
+	old := strings.Join(f, ":")
+	f[3] = strings.TrimPrefix(f[3]+","+user, ",")
+	e.data = []byte(strings.Replace(string(e.data), old+"\n", strings.Join(f, ":")+"\n", 1))
+	e.size = int64(len(e.data))
 }
 
 // addAccount adds a user of a to the image's, and its group, unless the image

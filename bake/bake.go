@@ -51,6 +51,11 @@ type Options struct {
 	// on the host opened (package bake/trace).
 	Traced []string
 
+	// Debs are Debian packages, by name or as the path of a .deb, whose files
+	// are added with what they depend on. The program is looked for among
+	// them first; without Program it is the only one that they have.
+	Debs []string
+
 	// OCI is a container image, an OCI layout or an archive of docker save,
 	// which takes the place of Program, Others, Files and Root: what it runs
 	// is what it says, and Args replace its command. "" for none.
@@ -139,8 +144,8 @@ func Bake(o Options) (*image.Manifest, error) {
 func (o *Options) complete() error {
 	main := o.Program
 	if o.OCI != "" {
-		if o.Program != "" || o.Kernel != "" || len(o.Others)+len(o.Files) > 0 || o.Root != "" {
-			return inputErrorf(o.OCI, "a container image says itself what it runs: no program, files or root go with it")
+		if o.Program != "" || o.Kernel != "" || len(o.Others)+len(o.Files)+len(o.Debs) > 0 || o.Root != "" {
+			return inputErrorf(o.OCI, "a container image says itself what it runs: no program, files, packages or root go with it")
 		}
 		main = o.OCI
 		if o.Output == "" {
@@ -149,9 +154,13 @@ func (o *Options) complete() error {
 	}
 	if o.Kernel != "" {
 		main = o.Kernel
-		if o.Program != "" || len(o.Others)+len(o.Files)+len(o.Add) > 0 || o.Root != "" {
+		if o.Program != "" || len(o.Others)+len(o.Files)+len(o.Add)+len(o.Debs) > 0 || o.Root != "" {
 			return inputErrorf("", "a kernel program has no root file system: no program or files go with it")
 		}
+	}
+	if main == "" && len(o.Debs) > 0 {
+		// NAME, or the NAME_VERSION_ARCHITECTURE.deb of a path.
+		main, _, _ = strings.Cut(filepath.Base(o.Debs[0]), "_")
 	}
 	if main == "" {
 		return inputErrorf("", "no program named")
@@ -318,6 +327,9 @@ func (b *baker) addAll(m *image.Manifest) error {
 	if err := b.addRoot(); err != nil {
 		return err
 	}
+	if err := b.addDebs(); err != nil {
+		return err
+	}
 	program, err := b.addProgram(b.options.Program)
 	if err != nil {
 		return err
@@ -359,12 +371,12 @@ func (b *baker) addAll(m *image.Manifest) error {
 // addProgram adds a program, and returns its path in the image.
 func (b *baker) addProgram(program string) (string, error) {
 	if b.options.Root != "" && path.IsAbs(program) {
-		if e := b.root.lookup(program); e != nil && e.host != "" {
-			e.mode |= 0o111
-			o := object{host: e.host, guest: path.Clean(program), mode: e.mode, reason: reason{from: fromProgram}}
-			b.pending = append([]object{o}, b.pending...)
-			return o.guest, nil
+		if b.root.hostFile(program) != "" {
+			return b.startWith(path.Clean(program)), nil
 		}
+	}
+	if p, ok := b.packageProgram(program); ok {
+		return b.startWith(p), nil
 	}
 	abs, err := filepath.Abs(program)
 	if err != nil {
@@ -387,6 +399,16 @@ func (b *baker) addProgram(program string) (string, error) {
 	}
 	b.root.lookup(abs).mode |= 0o111
 	return abs, nil
+}
+
+// startWith has the file at p, which the image has from a folder or a package,
+// looked at as a program before all others, and returns p.
+func (b *baker) startWith(p string) string {
+	e := b.root.lookup(p)
+	e.mode |= 0o111
+	o := object{host: e.host, guest: p, mode: e.mode, reason: reason{from: fromProgram}}
+	b.pending = append([]object{o}, b.pending...)
+	return p
 }
 
 // addPending looks at the files added so far, and adds what they need, until
@@ -430,7 +452,7 @@ func (b *baker) addNeedsOf(o object) error {
 			return err
 		}
 	}
-	if !o.tree && !b.inRoot(o.host) {
+	if !o.tree && !b.inRoot(o.host) && !b.ofPackage(o.guest) {
 		if err := b.addRuntime(o.host); err != nil {
 			return err
 		}

@@ -181,7 +181,7 @@ func (b *baker) addLookedFor(o object, l *linkage) error {
 			return err
 		}
 	}
-	if o.tree && o.from == fromAdded || b.inRoot(o.host) || isRuntime(o.host) {
+	if o.tree && o.from == fromAdded || b.inRoot(o.host) || b.ofPackage(o.guest) || isRuntime(o.host) {
 		return nil // it is the user's to say what belongs to it, or known
 	}
 	return b.addOwn(o, content)

@@ -24,12 +24,13 @@ const (
 	fromBase origin = iota
 	fromRuntime
 	fromLibrary
+	fromPackage
 	fromTraced
 	fromProgram
 	fromAdded
 )
 
-var originNames = [...]string{"base", "runtime", "library", "traced", "program", "added"}
+var originNames = [...]string{"base", "runtime", "library", "package", "traced", "program", "added"}
 
 // An entry is one file of the root file system.
 type entry struct {

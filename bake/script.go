@@ -62,6 +62,9 @@ func (b *baker) addInterpreter(o object) error {
 		}
 		return nil
 	}
+	if b.ofPackage(o.guest) && o.from != fromProgram && !isShell(interp) {
+		return nil // what the package runs, it depends on
+	}
 	needs := []string{interp}
 	if path.Base(interp) == "env" {
 		// env [-S] NAME …
@@ -78,8 +81,10 @@ func (b *baker) addInterpreter(o object) error {
 	if o.from != fromProgram {
 		return nil
 	}
-	if err := b.addRuntime(o.host); err != nil {
-		return err
+	if !b.ofPackage(o.guest) {
+		if err := b.addRuntime(o.host); err != nil {
+			return err
+		}
 	}
 	if isShell(needs[len(needs)-1]) {
 		return b.addCommands(o)

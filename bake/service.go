@@ -146,6 +146,22 @@ func parseTmpfiles(name, text string) (out []folder) {
 	return out
 }
 
+// parseTmpLinks returns the symbolic links that a file of tmpfiles.d(5) makes in
+// places for what is made while a system runs: their paths and targets.
+func parseTmpLinks(text string) (out [][2]string) {
+	for line := range strings.Lines(text) {
+		// L PATH - - - - TARGET
+		f := strings.Fields(line)
+		if len(f) < 7 || f[0][0] != 'L' || strings.Contains(line, "%") {
+			continue
+		}
+		if p := path.Clean(f[1]); usable(folder{path: p}) {
+			out = append(out, [2]string{runPath(p), f[6]})
+		}
+	}
+	return out
+}
+
 // fileMode returns the mode that a number in a description means.
 func fileMode(m uint64) fs.FileMode {
 	mode := fs.FileMode(m & 0o777)
@@ -176,13 +192,13 @@ func runPath(p string) string {
 	return p
 }
 
-// of returns the folders that the program at host wants, whose content is
+// of returns the folders that the program at program wants, whose content is
 // given, and its user, "" if none is described: those of the service that
 // starts it, and those that the program itself names.
-func (s *services) of(host string, content []byte) (folders []folder, user string) {
+func (s *services) of(program string, content []byte) (folders []folder, user string) {
 	confs := map[string]bool{}
 	for _, u := range s.units {
-		if !slices.ContainsFunc(strings.FieldsFunc(u.start, notPath), func(w string) bool { return w == host }) {
+		if !slices.ContainsFunc(strings.FieldsFunc(u.start, notPath), func(w string) bool { return w == program }) {
 			continue
 		}
 		confs[u.name] = true
@@ -207,7 +223,8 @@ func notPath(r rune) bool { return strings.ContainsRune(" \t\n\"'`;&|()@!+:=", r
 // this machine.
 func (b *baker) addService(o object, l *linkage, content []byte) error {
 	s := readServices(unitDirs, tmpfilesDirs, hostAccounts())
-	folders, user := s.of(o.host, content)
+	b.addUnits(s)
+	folders, user := s.of(o.guest, content)
 	if user != "" {
 		b.addAccount(s.accounts, user)
 	}
@@ -227,6 +244,19 @@ func (b *baker) addService(o object, l *linkage, content []byte) error {
 	return nil
 }
 
+// addUnits adds to s the services that packages of the image describe.
+func (b *baker) addUnits(s *services) {
+	for _, p := range b.root.paths() {
+		e := b.root.entries[p]
+		if e.from != fromPackage || e.host == "" || !slices.Contains(unitDirs, path.Dir(p)) || !strings.HasSuffix(p, ".service") {
+			continue
+		}
+		if text, err := os.ReadFile(e.host); err == nil {
+			s.units = append(s.units, parseUnit(strings.TrimSuffix(path.Base(p), ".service"), string(text)))
+		}
+	}
+}
+
 // addServiceFolder makes a folder, unless there is something of its name.
 func (b *baker) addServiceFolder(a *accounts, d folder) error {
 	if b.root.lookup(d.path) != nil {
@@ -236,16 +266,21 @@ func (b *baker) addServiceFolder(a *accounts, d folder) error {
 		return err
 	}
 	e := b.root.lookup(d.path)
-	if uid, ok := a.uid(d.user); ok {
-		e.uid = uid
+	if d.user != "" {
 		b.addAccount(a, d.user)
+	}
+	if d.group != "" {
+		b.addGroup(a, d.group)
+	}
+	in := b.imageAccounts()
+	if uid, ok := in.uid(d.user); ok {
+		e.uid = uid
 		if d.group == "" {
-			e.gid = a.groupOf(d.user)
+			e.gid = in.groupOf(d.user)
 		}
 	}
-	if gid, ok := a.gid(d.group); ok {
+	if gid, ok := in.gid(d.group); ok {
 		e.gid = gid
-		b.addGroup(a, d.group)
 	}
 	return nil
 }

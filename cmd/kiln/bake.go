@@ -14,7 +14,7 @@ import (
 	"kiln/run"
 )
 
-const bakeUsage = "[FLAGS] (PROGRAM [FILE…] | --oci IMAGE) [-- ARGUMENT…]"
+const bakeUsage = "[FLAGS] (PROGRAM [FILE…] | --deb PACKAGE [PROGRAM] | --oci IMAGE) [-- ARGUMENT…]"
 
 var bakeCommand = command{
 	name:  "bake",
@@ -24,6 +24,12 @@ var bakeCommand = command{
 Makes an image of PROGRAM, its shared libraries, which are found, the FILEs
 and what --add names. ARGUMENTs, the environment and the other settings are
 stored in the image as what kiln run uses unless told otherwise.
+
+With --deb, the files of Debian packages and of those that they depend on are
+added, but for documentation, with their users, folders and alternatives: as
+they are installed here, or downloaded. PROGRAM is then a program of theirs, by
+name or path; it need not be named where they have only one. Nothing of a
+package is run, so what only its installation would make is not there.
 
 With --trace, COMMAND is run here first, to its end, and each file that it and
 its children open or ask about is added (source "traced" in kiln inspect).`,
@@ -40,6 +46,7 @@ func bakeFlags(fs *pflag.FlagSet) action {
 	fs.StringArrayVar(&o.Add, "add", nil, "add a file or directory, `HOSTPATH[:GUESTPATH]`")
 	fs.StringVar(&o.Root, "root", "", "add what is in `DIR`, a root file system; PROGRAM is looked for in it first")
 	fs.StringArrayVar(&owners, "owner", nil, "give a path of the image to a user, `GUESTPATH=UID[:GID]`, with all below it")
+	fs.StringSliceVar(&o.Debs, "deb", nil, "add Debian packages and what they depend on: `PACKAGE[,PACKAGE]`, by name or the path of a .deb")
 	fs.StringVar(&o.OCI, "oci", "", "bake a container image, an OCI layout or what docker save writes: `FOLDER-OR-TAR`; ARGUMENTs replace its command")
 	fs.BoolVar(&traced, "trace", false, "run COMMAND on this machine by strace, and add the files that it finds")
 	fs.StringArrayVar(&o.Others, "program", nil, "another `PROGRAM`; kiln run --rumprun-config says which of several run")
@@ -65,14 +72,14 @@ func bakeFlags(fs *pflag.FlagSet) action {
 			}
 			args = []string{o.Program}
 		}
-		if len(args) == 0 && o.OCI == "" {
+		if len(args) == 0 && o.OCI == "" && len(o.Debs) == 0 {
 			return 0, usageError{"no program is named", "kiln bake " + bakeUsage}
 		}
 		if len(args) > 0 {
 			o.Program, o.Files = args[0], args[1:]
 		}
 		if kernel {
-			if len(o.Files) > 0 || len(o.Add) > 0 || o.Root != "" {
+			if len(o.Files) > 0 || len(o.Add) > 0 || len(o.Debs) > 0 || o.Root != "" {
 				return 0, usageError{"a kernel program has no files", ""}
 			}
 			o.Kernel, o.Program = o.Program, ""
