@@ -250,6 +250,9 @@ func (p *packages) readDescription(f deb.File) error {
 // knowOwner adds the user and the group that a file belongs to, by the names
 // that this machine has for them.
 func (p *packages) knowOwner(e *entry) {
+	if e.uid|e.gid == 0 {
+		return
+	}
 	a := hostAccounts()
 	if e.uid != 0 {
 		p.addAccount(a, nameOf(a.users, e.uid))
