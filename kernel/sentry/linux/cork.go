@@ -67,6 +67,9 @@ func (s *tcpSocket) file() *vfs.FileDescription { return &s.outerFD }
 
 // Accept implements socket.Socket: what it accepts is wrapped, too.
 func (s *tcpSocket) Accept(t *kernel.Task, peerRequested bool, flags int, blocking bool) (int32, linux.SockAddr, uint32, *syserr.Error) {
+	if !blocking {
+		arrive()
+	}
 	fd, addr, n, err := s.Socket.Accept(t, peerRequested, flags, blocking)
 	if err == nil {
 		err = syserr.FromError(aroundSocket(t, fd))
@@ -206,6 +209,7 @@ func (s *tcpSocket) SetSockOpt(t *kernel.Task, level, name int, value []byte) *s
 
 // GetSockOpt implements socket.Socket.
 func (s *tcpSocket) GetSockOpt(t *kernel.Task, level, name int, out hostarch.Addr, n int) (marshal.Marshallable, *syserr.Error) {
+	arrive()
 	if level != linux.SOL_TCP || name != linux.TCP_CORK && name != linux.TCP_NODELAY || n < 4 {
 		return s.Socket.GetSockOpt(t, level, name, out, n)
 	}

@@ -34,6 +34,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 
+	"kiln/kernel/sentry/linux"
 	"kiln/kernel/virtio/net"
 )
 
@@ -176,7 +177,7 @@ func (s *Stack) tune(memory uint64) error {
 // addLoopback adds lo, which programs expect to be interface 1.
 func (s *Stack) addLoopback() error {
 	id := s.ip.NextNICID()
-	if err := s.ip.CreateNICWithOptions(id, ethernet.New(loopback.New()), stack.NICOptions{Name: "lo", DeliverLinkPackets: true}); err != nil {
+	if err := s.ip.CreateNICWithOptions(id, ethernet.New(linux.Loopback(loopback.New())), stack.NICOptions{Name: "lo", DeliverLinkPackets: true}); err != nil {
 		return fmt.Errorf("network: lo: %v", err)
 	}
 	for _, p := range []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8"), netip.MustParsePrefix("::1/128")} {
