@@ -35,7 +35,7 @@ type run struct{ program, place string }
 // all but the host's folder: 9P has no such calls, and takes long for each. The
 // others have no files, or make theirs in /tmp.
 var (
-	everywhere = []string{"nofollow", "openflags", "locks"}
+	everywhere = []string{"nofollow", "openflags", "locks", "sendfile"}
 	local      = []string{"files", "slashes", "tmpfile", "holes", "fallocate", "readonly", "deadlock", "noatime", "textbusy",
 		"xattrs", "renames", "paths", "copies"}
 )

@@ -58,6 +58,7 @@ var corrections = []correction{
 	robustCorrection,
 	schedCorrection,
 	selectfdsCorrection,
+	sendfileCorrection,
 	signalfdCorrection,
 	slashesCorrection,
 	spliceCorrection,
