@@ -21,6 +21,7 @@ import (
 	"kiln/kernel/sentry/bounds"
 	"kiln/kernel/sentry/linux"
 	"kiln/kernel/sentry/memory"
+	"kiln/kernel/sentry/missing"
 	"kiln/kernel/sentry/platform"
 )
 
@@ -38,6 +39,7 @@ type Sentry struct {
 	clock       machine.ClockInfo
 	memory      *memory.Keeper
 	bounds      *bounds.Bounds
+	missing     missing.Files
 	storage     *storage
 	started     bool                // tasks run
 	idle        *kernel.ThreadGroup // process 1 if it is none of the programs: it never runs
@@ -155,6 +157,7 @@ func (s *Sentry) initKernel(total uint64) error {
 	}
 	linux.Correct(k)
 	s.bounds.Wrap()
+	s.missing.Watch()
 	return s.mountHost()
 }
 

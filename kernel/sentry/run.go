@@ -20,6 +20,17 @@ import (
 // the other.
 func (s *Sentry) Run() (Exit, error) {
 	defer s.unmount()
+	exit, err := s.runPrograms()
+	if err == nil && exit.Code != 0 {
+		for _, line := range s.missing.Lines() {
+			notice.Printf("%s", line)
+		}
+	}
+	return exit, err
+}
+
+// runPrograms is Run, but for what is said in the end and the file systems.
+func (s *Sentry) runPrograms() (Exit, error) {
 	if len(s.config.Programs) > 1 {
 		return s.runSequence()
 	}
