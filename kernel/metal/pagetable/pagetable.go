@@ -220,27 +220,43 @@ func (t *Tables) ensure(root frame.Addr, va uintptr, to int) *Entry {
 
 // Clear removes the 4 KB mappings of a lower-half range and returns whether
 // any was present. Last-level tables that the range covers are given back.
+//
+// Ranges may be much longer than what is mapped in them: the Sentry unmaps all
+// between two mappings for what was one page. So tables are looked through for
+// what is there.
 func (t *Tables) Clear(root frame.Addr, va, length uintptr) (present bool) {
-	for end := va + length; va < end; {
-		next := (va + LargeSize) &^ (LargeSize - 1)
-		stop := min(next, end)
-		pd, span := t.level1(root, va)
-		if pd == nil || *pd&Present == 0 {
-			// Nothing in the whole of what the missing table would map.
-			va = Next(va, span, end)
+	if length == 0 {
+		return false
+	}
+	return t.clear(root, 3, va, va+length-1)
+}
+
+// clear is Clear for what one table of a level maps from va to last.
+func (t *Tables) clear(f frame.Addr, level int, va, last uintptr) (present bool) {
+	tab := t.table(f)
+	shift := 12 + 9*uint(level)
+	i, n := va>>shift&(entries-1), last>>shift&(entries-1)
+	if level == 0 {
+		for ; i <= n; i++ {
+			present = present || tab[i]&Present != 0
+			tab[i] = 0
+		}
+		return present
+	}
+	base := va &^ (1<<(shift+9) - 1)
+	for ; i <= n; i++ {
+		if tab[i] == 0 {
 			continue
 		}
-		pt := frame.Addr(pd.Addr())
-		tab := t.table(pt)
-		whole := va == next-LargeSize && stop == next
-		for ; va < stop; va += frame.Size {
-			e := &tab[va>>12&(entries-1)]
-			present = present || *e&Present != 0
-			*e = 0
+		first := base + i<<shift
+		from, to := max(va, first), min(last, first+1<<shift-1)
+		next := frame.Addr(tab[i].Addr())
+		if t.clear(next, level-1, from, to) {
+			present = true
 		}
-		if whole {
-			*pd = 0
-			t.freeTable(pt)
+		if level == 1 && to-from == 1<<shift-1 {
+			tab[i] = 0
+			t.freeTable(next)
 			present = true // the paging-structure caches may hold the table
 		}
 	}

@@ -79,6 +79,40 @@ func TestMapAgainstModel(t *testing.T) {
 	}
 }
 
+// TestClearAll: a range over all that a program can map removes what is there and
+// gives back the last-level tables, and one between two mappings removes neither.
+func TestClearAll(t *testing.T) {
+	tables, _, _ := newTest(t, 64)
+	root := tables.New()
+	low, high, top := uintptr(0x400000), uintptr(0x7f0000000000), uintptr(1<<47-2*frame.Size)
+	for _, va := range []uintptr{low, high, high + 5*frame.Size, top} {
+		*tables.Ensure(root, va) = Entry(va)&0xffff000 | Present | User
+	}
+	before := tables.Count()
+	if tables.Clear(root, low+frame.Size, high-low-frame.Size) || tables.Count() != before {
+		t.Error("Clear between two mappings found something")
+	}
+	if !tables.Clear(root, high, frame.Size) {
+		t.Error("Clear did not find a mapping")
+	}
+	for _, va := range []uintptr{low, high + 5*frame.Size, top} {
+		if _, ok := tables.Translate(root, va); !ok {
+			t.Errorf("Clear beside it removed %#x", va)
+		}
+	}
+	if tables.Clear(root, 0, 0) {
+		t.Error("Clear of nothing found something")
+	}
+	if !tables.Clear(root, 0, 1<<47) || tables.Count() != before-3 {
+		t.Errorf("Clear of all left %d tables of %d, want %d", tables.Count(), before, before-3)
+	}
+	for _, va := range []uintptr{low, high + 5*frame.Size, top} {
+		if _, ok := tables.Translate(root, va); ok {
+			t.Errorf("Clear of all left %#x", va)
+		}
+	}
+}
+
 // TestEnsureRun: the entries of a run are those that Ensure returns one by one,
 // to the end of their table.
 func TestEnsureRun(t *testing.T) {
