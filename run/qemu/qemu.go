@@ -35,10 +35,12 @@ const (
 // Under TCG without XSAVE and AVX: the kernel then saves a program's SSE
 // registers one by one on a system call, a small part of what emulating an
 // XSAVE or FXSAVE costs, and the program's dynamic linker saves its argument
-// registers by FXSAVE instead of the slower XSAVEC.
+// registers by FXSAVE instead of the slower XSAVEC. And without ERMS, fast string
+// instructions: TCG makes a REP STOSB byte by byte, and both glibc's memset and
+// the Go runtime's clearing of memory use it where the CPU calls it fast.
 var cpuModel = map[Accel]string{
 	KVM: "host",
-	TCG: "max,-xsave,-avx,-avx2",
+	TCG: "max,-xsave,-avx,-avx2,-erms",
 }
 
 // The machine types.
