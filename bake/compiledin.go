@@ -14,6 +14,10 @@ import (
 // keep what their programs read.
 var compiledIn = regexp.MustCompile(`/usr/(?:local/)?(?:share|lib|lib64|libexec)/[A-Za-z0-9._+/-]+`)
 
+// prefixed matches a path that a program joins to the prefix that it is
+// installed under, as git does: the whole of a string, but for the NUL behind it.
+var prefixed = regexp.MustCompile(`\x00(?:share|libexec)/[A-Za-z0-9._+-]+(?:/[A-Za-z0-9._+-]+)*`)
+
 // sharedPlaces are places of that kind that do not belong to one program: what
 // is there comes by a need of its own, or is of no use in an image.
 var sharedPlaces = []string{
@@ -36,7 +40,8 @@ var sharedPlaces = []string{
 
 // ownPaths returns the paths that stand in content, lie where one program
 // keeps its files, and exist on the host; sorted, without those that lie in
-// others. A pattern such as DIR/?.lua or DIR/%s counts as its folder.
+// others. A pattern such as DIR/?.lua or DIR/%s counts as its folder, and a string
+// such as share/DIR as one of /usr.
 func ownPaths(content []byte) []string {
 	var found []string
 	for _, at := range compiledIn.FindAllIndex(content, -1) {
@@ -47,15 +52,22 @@ func ownPaths(content []byte) []string {
 		if at[1] < len(content) && strings.IndexByte("?*%", content[at[1]]) >= 0 {
 			p = p[:strings.LastIndexByte(p, '/')]
 		}
-		p = path.Clean(p)
-		if !ofOneProgram(p) || slices.Contains(found, p) {
-			continue
-		}
-		if _, err := os.Stat(p); err == nil {
-			found = append(found, p)
+		found = append(found, path.Clean(p))
+	}
+	for _, at := range prefixed.FindAllIndex(content, -1) {
+		if at[1] < len(content) && content[at[1]] == 0 {
+			found = append(found, path.Join("/usr", string(content[at[0]+1:at[1]])))
 		}
 	}
+	found = slices.DeleteFunc(found, func(p string) bool {
+		if !ofOneProgram(p) {
+			return true
+		}
+		_, err := os.Stat(p)
+		return err != nil
+	})
 	slices.Sort(found)
+	found = slices.Compact(found)
 	return slices.DeleteFunc(found, func(p string) bool {
 		return slices.ContainsFunc(found, func(q string) bool { return p != q && under(p, q) })
 	})

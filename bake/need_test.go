@@ -198,12 +198,16 @@ func TestOwnPaths(t *testing.T) {
 		t.Skip("this machine has no folder of one program in /usr/share")
 	}
 	for text, want := range map[string]string{
-		"\x00" + own + "\x00":                        own,
-		"path=" + own + "/?.lua;" + own + "/?/i.lua": own,
-		own + "/%s.conf":                             own,
-		own + " " + own + "/":                        own,
-		"/build" + own:                               "", // the end of another path
-		own + "-none":                                "",
+		"\x00" + own + "\x00":                                 own,
+		"path=" + own + "/?.lua;" + own + "/?/i.lua":          own,
+		own + "/%s.conf":                                      own,
+		own + " " + own + "/":                                 own,
+		"\x00" + strings.TrimPrefix(own, "/usr/") + "\x00":    own,
+		"\x00" + strings.TrimPrefix(own, "/usr/") + "%s\x00":  "",
+		"of " + strings.TrimPrefix(own, "/usr/") + "\x00":     "",
+		"\x00share/locale\x00libexec\x00share/../share/x\x00": "",
+		"/build" + own:                                        "", // the end of another path
+		own + "-none":                                         "",
 		"/usr/share/locale /usr/lib/x86_64-linux-gnu /usr/share/doc /usr/lib /usr/share": "",
 		"/usr/share/../../etc": "", "": "",
 	} {
@@ -216,6 +220,7 @@ func TestOwnPaths(t *testing.T) {
 func FuzzOwnPaths(f *testing.F) {
 	f.Add([]byte("/usr/share/lua/5.4/?.lua;/usr/lib/x\x00"))
 	f.Add([]byte("/usr/share/?"))
+	f.Add([]byte("\x00share/x\x00libexec/y/z\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, p := range ownPaths(b) {
 			if !ofOneProgram(p) || filepath.Clean(p) != p {
