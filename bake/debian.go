@@ -46,6 +46,9 @@ func (p *packages) addAll() error {
 	if err := p.addEssential(); err != nil {
 		return err
 	}
+	if err := p.dateSources("", fromPackage); err != nil {
+		return err
+	}
 	if err := p.addAlternatives(); err != nil {
 		return err
 	}

@@ -106,6 +106,9 @@ func (f *finder) download(wanted []string, cause error) error {
 	}
 	var specs []string
 	for _, m := range missing {
+		if slices.Contains(forInstallation, m.name) && !slices.Contains(wanted, m.name) {
+			continue
+		}
 		if p := f.table[m.name]; p == nil || p.Version != m.version {
 			specs = append(specs, m.name+"="+m.version)
 		}
