@@ -1,5 +1,6 @@
 // Package procfs is the Sentry's procfs with files of Kiln's own: where a value
-// is the machine's, which the Sentry cannot know, or a bound that Kiln sets.
+// is the machine's, which the Sentry cannot know, or a bound that Kiln sets; and
+// with lines of /proc/PID/status that the Sentry leaves out (status.go).
 //
 // The Sentry's files are made anew for each mount. A file that exists gets
 // another source of its bytes (kernfs has that for its own use), one that does
@@ -58,6 +59,7 @@ func (t FilesystemType) GetFilesystem(ctx context.Context, v *vfs.VirtualFilesys
 			return nil, nil, fmt.Errorf("/proc/%s: %w", f.Path, err)
 		}
 	}
+	wrapTasks(fs, root.Impl().(*kernfs.Dentry))
 	return fs, root, nil
 }
 

@@ -39,7 +39,22 @@ static void all(const char *state, pid_t child) {
 	}
 }
 
+// notifications prints what F_NOTIFY without events says: nothing is to end.
+static void notifications(void) {
+	int dir = open(".", O_RDONLY | O_DIRECTORY), path = open(".", O_PATH), file = open("notify", O_RDWR | O_CREAT, 0600);
+	PRINT(fcntl(dir, F_NOTIFY, 0));
+	PRINT(fcntl(dir, F_NOTIFY, DN_MULTISHOT));
+	PRINT(fcntl(file, F_NOTIFY, DN_MULTISHOT));
+	PRINT(fcntl(path, F_NOTIFY, 0));
+	PRINT(fcntl(-1, F_NOTIFY, 0));
+	unlink("notify");
+	close(dir);
+	close(path);
+	close(file);
+}
+
 int main(void) {
+	notifications();
 	int p[2];
 	char c;
 	f = open("locks", O_RDWR | O_CREAT | O_TRUNC, 0644);
