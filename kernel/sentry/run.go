@@ -62,7 +62,10 @@ func (s *Sentry) runPrograms() (Exit, error) {
 func (s *Sentry) startKernel() error {
 	s.networks.releaseLater()
 	s.networks.countWrites()
-	machine.FailFrames(s.config.Faults)
+	if s.config.Faults != 0 {
+		machine.FailFrames(s.config.Faults)
+		s.memory.Reserve().NeverAmple()
+	}
 	if err := s.kernel.Start(); err != nil {
 		return err
 	}

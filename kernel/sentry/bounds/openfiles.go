@@ -30,21 +30,33 @@ var openers = map[uintptr]int64{
 func (b *Bounds) fileCalls() map[uintptr]linux.Wrapper {
 	calls := map[uintptr]linux.Wrapper{}
 	for nr, n := range openers {
-		calls[nr] = failing(func(t *kernel.Task, _ arch.SyscallArguments) error {
-			most := b.fileMax.get()
-			if b.opened.Add(n) <= most || t.HasRootCapability(abi.CAP_SYS_ADMIN) {
-				return nil
+		calls[nr] = func(next kernel.SyscallFn) kernel.SyscallFn {
+			return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
+				if b.opened.Add(n) > b.fileMax.get() {
+					if err := b.countOpen(t, n); err != nil {
+						return 0, nil, err
+					}
+				}
+				return next(t, nr, args)
 			}
-			open := openFiles(t)
-			b.opened.Store(open)
-			if open+n > most {
-				return linuxerr.ENFILE
-			}
-			b.opened.Add(n)
-			return nil
-		})
+		}
 	}
 	return calls
+}
+
+// countOpen counts the files that are open, for a task that is about to open n,
+// and returns an error if these are too many.
+func (b *Bounds) countOpen(t *kernel.Task, n int64) error {
+	if t.HasRootCapability(abi.CAP_SYS_ADMIN) {
+		return nil
+	}
+	open := openFiles(t)
+	b.opened.Store(open)
+	if open+n > b.fileMax.get() {
+		return linuxerr.ENFILE
+	}
+	b.opened.Add(n)
+	return nil
 }
 
 // openFiles returns how many files tasks have open.

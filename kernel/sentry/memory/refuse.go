@@ -88,12 +88,17 @@ func (k *Keeper) refused() map[uintptr]linux.Wrapper {
 		})
 	}
 	for nr, c := range conditional {
-		calls[nr] = failing(func(t *kernel.Task, args arch.SyscallArguments) error {
-			if !c.makes(args) {
-				return nil
+		makes, refusal := c.makes, c.err
+		calls[nr] = func(next kernel.SyscallFn) kernel.SyscallFn {
+			return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
+				if makes(args) {
+					if err := k.make(t, refusal); err != nil {
+						return 0, nil, err
+					}
+				}
+				return next(t, nr, args)
 			}
-			return k.make(t, c.err)
-		})
+		}
 	}
 	for _, nr := range senders {
 		calls[nr] = failing(k.refuseSend)

@@ -194,7 +194,7 @@ func TestHold(t *testing.T) {
 			base, ample int64
 			want        promise
 		}{{0, heldPages + plenty, tt.plenty}, {machine.FreeFrames() - plenty, plenty, tt.few}} {
-			c := &taskContext{platform: New(Hooks{}, &Reserve{base: m.base, ample: m.base + m.ample, promised: new(atomic.Int64)})}
+			c := &taskContext{platform: New(Hooks{}, &Reserve{base: m.base, ample: m.base + m.ample, promised: new(atomic.Int64), free: machine.FreeCounter()})}
 			if !c.hold(context.Background(), &tt.regs) || c.held != m.want {
 				t.Errorf("%s with %d frames that must stay free: promised %+v, want %+v", tt.name, m.base, c.held, m.want)
 			}

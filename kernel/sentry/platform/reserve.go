@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"math"
 	"sync/atomic"
 
 	"kiln/kernel/machine"
@@ -13,6 +14,7 @@ type Reserve struct {
 	base     int64
 	ample    int64 // base, and what makes memory ample
 	scarce   atomic.Bool
+	free     *uint64 // machine.FreeCounter
 	promised *atomic.Int64
 	soon     atomic.Int64 // of these, what is promised for a moment only
 }
@@ -26,12 +28,17 @@ type promise struct {
 // NewReserve returns a reserve of base frames for the kernel. With ample frames
 // more, and with what a call takes without being promised any, memory is ample.
 func NewReserve(base, ample int) *Reserve {
-	return &Reserve{base: int64(base), ample: int64(base + max(ample, heldPages+plenty)), promised: machine.Promised()}
+	return &Reserve{base: int64(base), ample: int64(base + max(ample, heldPages+plenty)), promised: machine.Promised(), free: machine.FreeCounter()}
 }
 
 // isAmple reports whether memory is ample: then a call that takes a few frames need
 // not look closer. It costs some ten instructions, and every system call asks.
-func (r *Reserve) isAmple() bool { return machine.FreeFrames()-r.promised.Load() > r.ample }
+func (r *Reserve) isAmple() bool {
+	return int64(atomic.LoadUint64(r.free))-r.promised.Load() > r.ample
+}
+
+// NeverAmple has every call look closer, so that it meets injected faults.
+func (r *Reserve) NeverAmple() { r.ample = math.MaxInt64 }
 
 // Scarce reports whether a task has found memory not to be ample when it entered
 // the Sentry, this one or another since Ample.
