@@ -30,13 +30,12 @@ type kind struct {
 }
 
 // kinds are all of them. Those that programs look for without a need, such as
-// locales, are not among them.
+// locales and character sets, are not among them.
 var kinds = []kind{
 	{path: "/usr/share/zoneinfo"},
 	{path: "/etc/ssl/certs", also: []string{"/usr/lib/ssl/cert.pem", "/usr/lib/ssl/certs", "/etc/ssl/cert.pem", "/etc/pki/tls/certs"}},
 	{path: "/bin/sh", also: []string{"/usr/bin/sh", "/bin/bash", "/usr/bin/bash"}},
 	{path: "/usr/share/terminfo", also: []string{"/lib/terminfo", "/usr/lib/terminfo", "/etc/terminfo"}},
-	{path: "/usr/lib/x86_64-linux-gnu/gconv"},
 	{path: "/etc/mime.types"},
 	{path: "/usr/share/misc/magic.mgc", also: []string{"/usr/lib/file/magic.mgc", "/etc/magic"}},
 	{path: "/etc/pam.d"},
