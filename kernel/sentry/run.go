@@ -13,6 +13,7 @@ import (
 
 	"kiln/kernel/machine"
 	"kiln/kernel/notice"
+	calls "kiln/kernel/sentry/linux"
 	"kiln/kernel/sentry/platform"
 )
 
@@ -66,6 +67,7 @@ func (s *Sentry) startKernel() error {
 		machine.FailFrames(s.config.Faults)
 		s.memory.Reserve().NeverAmple()
 	}
+	calls.Install()
 	if err := s.kernel.Start(); err != nil {
 		return err
 	}

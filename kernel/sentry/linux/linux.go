@@ -72,7 +72,8 @@ var corrections = []correction{
 	xattrCorrection,
 }
 
-// Correct applies all corrections to the system call table of k's programs.
+// Correct applies all corrections to the system call table of k's programs, which
+// has them from Install on.
 // Call it once, before the first of them runs.
 func Correct(k *kernel.Kernel) {
 	for _, c := range corrections {
@@ -83,19 +84,22 @@ func Correct(k *kernel.Kernel) {
 			c.apply(k)
 		}
 	}
-	linux.AMD64.Init()
 }
 
-// Wrap has calls, by system call number, answered by what their wrappers return.
-// No task may run yet.
+// Wrap has calls, by system call number, answered by what their wrappers return,
+// from Install on. No task may run yet.
 func Wrap(calls map[uintptr]Wrapper) {
 	for sysno, wrap := range calls {
 		replace(sysno, "", wrap)
 	}
-	linux.AMD64.Init()
 }
 
-// replace changes an entry of the table, which Init then takes over.
+// Install has the system call table of programs take over what Correct and Wrap
+// changed. It is called once, after them: it goes over the whole table, which takes
+// a hundred thousand instructions.
+func Install() { linux.AMD64.Init() }
+
+// replace changes an entry of the table, which Install then takes over.
 func replace(sysno uintptr, name string, wrap Wrapper) {
 	entry, ok := linux.AMD64.Table[sysno]
 	if !ok {
