@@ -74,6 +74,8 @@ func Boot(c Config) (*Sentry, error) {
 	s.platform = platform.New(platform.Hooks{
 		Poll:     c.Poll,
 		MakeRoom: s.memory.MakeRoom,
+		NoTask:   s.memory.NoTask,
+		Collect:  s.memory.Collect,
 		NoMemory: s.memory.NoMemory,
 	}, s.memory.Reserve())
 	devices, broken := c.Devices, c.Broken

@@ -31,14 +31,19 @@ var (
 // machines returns the machines that the modes are run in.
 func machines() []machine {
 	if *memory != 0 {
-		return []machine{{*memory, max(*limit, 2*time.Second), *user, 0}}
+		return []machine{{memory: *memory, limit: max(*limit, 2*time.Second), user: *user}}
 	}
 	if os.Getenv("KILN_LONG") == "" {
-		return []machine{{64, max(*limit, 2*time.Second), 0, 0}}
+		short := max(*limit, 2*time.Second)
+		if *only != "" {
+			return []machine{{memory: 64, limit: short}}
+		}
+		// A thousand processes are another thing than thirty.
+		return []machine{{memory: 64, limit: short}, {memory: 512, limit: 3 * short, only: []string{"fork-bomb"}}}
 	}
 	return []machine{
-		{64, 4 * time.Second, 0, 0}, {64, 3 * time.Second, 1000, 0},
-		{128, 6 * time.Second, 0, 0}, {512, 12 * time.Second, 0, 0},
+		{memory: 64, limit: 4 * time.Second}, {memory: 64, limit: 3 * time.Second, user: 1000},
+		{memory: 128, limit: 6 * time.Second}, {memory: 512, limit: 12 * time.Second},
 	}
 }
 
@@ -77,6 +82,10 @@ func TestModes(t *testing.T) {
 	for _, m := range machines() {
 		t.Run(m.String(), func(t *testing.T) {
 			good := 0
+			modes := modes
+			if len(m.only) > 0 {
+				modes = m.only
+			}
 			for _, got := range r.run(t, m, modes) {
 				wrong := got.wrong()
 				switch why := known[got.mode]; {

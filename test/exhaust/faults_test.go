@@ -27,7 +27,7 @@ func TestFaults(t *testing.T) {
 	}
 	for _, every := range rates {
 		t.Run(fmt.Sprintf("one in %d", every), func(t *testing.T) {
-			m := machine{128, time.Second, 0, every}
+			m := machine{memory: 128, limit: time.Second, faults: every}
 			ended, left := 0, modes
 			for len(left) > 0 {
 				got := r.boot(t, m, left)

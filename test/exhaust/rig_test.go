@@ -66,7 +66,8 @@ type machine struct {
 	memory int // in MB
 	limit  time.Duration
 	user   int
-	faults int // one in so many promises of memory fails; 0: none
+	faults int      // one in so many promises of memory fails; 0: none
+	only   []string // the modes that it is for; all if none
 }
 
 func (m machine) String() string {

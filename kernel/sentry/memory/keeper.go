@@ -45,8 +45,12 @@ const (
 	// a process is killed: what the kernel had for the last one, say.
 	collectAgain = 50 * time.Millisecond
 
-	// nap is how long a task waits for memory that someone else gives back.
-	nap = 2 * time.Millisecond
+	// nap is how long a task waits for memory that someone else gives back, where
+	// it is alone. Of more, each naps so much longer that all together look as
+	// often as two: who is killed needs the CPU to end.
+	nap        = 2 * time.Millisecond
+	napShare   = 2
+	longestNap = time.Second
 )
 
 // Reclaim frees about so many pages if it can, and returns how many it freed.
@@ -70,6 +74,9 @@ type Keeper struct {
 	brimful   atomic.Bool  // and the remainder
 	share     share
 	ledger    ledger
+	napping   atomic.Int64 // tasks that wait for memory
+	families  families
+	crowd     crowd
 	lent      atomic.Int64 // bytes of the buffers that calls have now (buffers.go)
 
 	mu        sync.Mutex
@@ -118,7 +125,7 @@ func (k *Keeper) MakeRoom(ctx context.Context, pages int) (stop bool) {
 	if k.missing(pages) <= 0 {
 		return false
 	}
-	k.wait(ctx)
+	k.wait(ctx, pages)
 	return true
 }
 
@@ -126,22 +133,37 @@ func (k *Keeper) MakeRoom(ctx context.Context, pages int) (stop bool) {
 func (k *Keeper) NoMemory(ctx context.Context) {
 	k.relieve(ctx, 0)
 	if k.missing(0) > 0 {
-		k.wait(ctx)
+		k.wait(ctx, 1)
 	}
 }
 
 // wait lets others give memory back. A task that is to die has memory to give
-// back itself.
-func (k *Keeper) wait(ctx context.Context) {
-	if t := kernel.TaskFromContext(ctx); t == nil || !t.Killed() {
-		time.Sleep(nap)
+// back itself. What comes back is kept for who is not of the crowd.
+func (k *Keeper) wait(ctx context.Context, pages int) {
+	t := kernel.TaskFromContext(ctx)
+	if t != nil && t.Killed() {
+		return
 	}
+	n := k.napping.Add(1)
+	defer k.napping.Add(-1)
+	if t != nil && k.bystander(t) {
+		defer k.reserve.Promise(pages)()
+		n = 1
+	}
+	time.Sleep(napOf(int(n)))
+}
+
+// napOf returns how long one of n tasks naps.
+func napOf(n int) time.Duration {
+	return min(nap*time.Duration(max(n, napShare))/napShare, longestNap)
 }
 
 // relieve frees memory until there is room for pages, by killing if nothing
 // else helps.
 func (k *Keeper) relieve(ctx context.Context, pages int) {
-	k.mu.Lock()
+	if !k.mu.TryLock() {
+		return // somebody does; who stands in line here would go on in its order
+	}
 	defer k.mu.Unlock()
 	if k.reclaimCheap(pages) || k.victim.dying() {
 		return
@@ -157,6 +179,15 @@ func (k *Keeper) relieve(ctx context.Context, pages int) {
 		}
 	}
 	k.victim = k.kill(ctx)
+}
+
+// Collect is platform.Hooks.Collect.
+func (k *Keeper) Collect() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.collect()
+	k.collected = time.Now()
+	k.boundHeap()
 }
 
 // reclaimCheap frees what nobody misses. It reports whether that was enough.

@@ -28,6 +28,7 @@ import (
 // run.
 func (k *Keeper) Wrap() {
 	linux.Wrap(k.fewCopied())
+	linux.Wrap(k.forks())
 	linux.Wrap(k.movers())
 	linux.Wrap(k.execs())
 	linux.Wrap(k.refused())

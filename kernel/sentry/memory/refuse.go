@@ -129,7 +129,7 @@ func (k *Keeper) bounded() map[uintptr]linux.Wrapper {
 			continue
 		}
 		calls[nr] = failing(func(t *kernel.Task, _ arch.SyscallArguments) error {
-			if t.Kernel().RootPIDNamespace().NumTasks() >= k.MaxThreads() {
+			if t.Kernel().RootPIDNamespace().NumTasks() >= k.MaxThreads() || k.loses(t, crowdPatience) {
 				return linuxerr.EAGAIN
 			}
 			return nil

@@ -1,6 +1,8 @@
 package memory
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/abi/linux"
@@ -23,12 +25,14 @@ const (
 	pagePatience = 200 * time.Microsecond
 )
 
-// victim is a process that was killed for its memory.
+// victim is what was killed for its memory at once: a process, or several of a
+// crowd.
 type victim struct {
-	group *kernel.ThreadGroup
-	size  int // pages that it had
-	since time.Time
-	ended time.Time // when it was first seen to have ended; zero before
+	groups []*kernel.ThreadGroup
+	family kernel.ThreadID
+	size   int // pages that the largest had
+	since  time.Time
+	ended  time.Time // when all were first seen to have ended; zero before
 }
 
 // dying reports whether memory may yet come back. v may be nil.
@@ -37,8 +41,10 @@ func (v *victim) dying() bool {
 		return false
 	}
 	if v.ended.IsZero() {
-		if v.group.Leader().ExitState() < kernel.TaskExitZombie {
-			return time.Since(v.since) < dyingPatience
+		for _, tg := range v.groups {
+			if tg.Leader().ExitState() < kernel.TaskExitZombie {
+				return time.Since(v.since) < dyingPatience
+			}
 		}
 		v.ended = time.Now()
 	}
@@ -64,8 +70,8 @@ func (p *process) points(total int) int { return p.resident + p.held + p.adjust*
 // size is what killing the process gives back at most.
 func (p *process) size() int { return p.resident + p.held }
 
-// kill kills a process, and what shares its memory, and says so. It returns nil
-// if there is none to kill.
+// kill kills a process, and what shares its memory, and says so. Of a crowd it kills
+// more at each time, until that helps. It returns nil if there is none to kill.
 func (k *Keeper) kill(ctx context.Context) *victim {
 	all := k.processes(ctx)
 	k.findUnmapped(all)
@@ -73,8 +79,31 @@ func (k *Keeper) kill(ctx context.Context) *victim {
 	if p == nil || k.spare(p) {
 		return nil
 	}
+	k.crowd.lost(p, k.total)
+	v := &victim{family: p.family, since: time.Now()}
+	for _, p := range among(all, p, k.total, k.victim.next(v)) {
+		k.end(all, p, v)
+	}
+	return v
+}
+
+// next returns how many processes are to be killed for v, if they are a crowd:
+// twice as many as for the victim before, which may be nil, if that was of the same
+// family and not long ago. Of processes that were forked it is not known which of
+// their pages they have for themselves.
+func (v *victim) next(after *victim) int {
+	if v == nil || v.family != after.family || !v.ended.IsZero() && after.since.Sub(v.ended) > dyingPatience {
+		return 1
+	}
+	return 2 * len(v.groups)
+}
+
+// end kills process p of all, and what shares its memory, for v.
+func (k *Keeper) end(all []process, p *process, v *victim) {
 	say("out of memory: killed process %d (%s), %d MB, of it %d MB held by the kernel",
 		p.id, p.group.Leader().Name(), p.size()*machine.PageSize>>20, p.held*machine.PageSize>>20)
+	v.groups = append(v.groups, p.group)
+	v.size = max(v.size, p.size())
 	for i := range all {
 		if q := &all[i]; q == p || p.mm != nil && q.mm == p.mm && q.id != 1 {
 			err := k.kernel.SendExternalSignalThreadGroup(q.group, &linux.SignalInfo{Signo: int32(linux.SIGKILL), Code: linux.SI_KERNEL})
@@ -83,7 +112,6 @@ func (k *Keeper) kill(ctx context.Context) *victim {
 			}
 		}
 	}
-	return &victim{group: p.group, size: p.size(), since: time.Now()}
 }
 
 // spare reports whether a process is not to be killed yet: process 1, which has
@@ -163,26 +191,28 @@ func choosePoor(all []process, asks *process, total int) *process {
 	return best
 }
 
-// familyOf returns the process below process 1 that a process comes from.
-func familyOf(ns *kernel.PIDNamespace, tg *kernel.ThreadGroup) kernel.ThreadID {
-	id := ns.IDOfThreadGroup(tg)
-	for range maxFamily {
-		parent := tg.Leader().Parent()
-		if parent == nil {
-			break
-		}
-		tg = parent.ThreadGroup()
-		up := ns.IDOfThreadGroup(tg)
-		if up <= 1 {
-			break
-		}
-		id = up
+// among returns p and, if it has little and its family much, those of its family
+// with the most points, at most n processes.
+func among(all []process, p *process, total, n int) []*process {
+	family := []*process{p}
+	if p.id == 1 || p.size() >= total/muchFraction {
+		return family
 	}
-	return id
+	size := p.size()
+	for i := range all {
+		if q := &all[i]; q != p && q.family == p.family && q.id != 1 && q.adjust != -1000 {
+			family = append(family, q)
+			size += q.size()
+		}
+	}
+	if size < total/4 {
+		return family[:1]
+	}
+	slices.SortFunc(family[1:], func(a, b *process) int {
+		return cmp.Or(cmp.Compare(b.points(total), a.points(total)), cmp.Compare(b.id, a.id))
+	})
+	return family[:min(n, len(family))]
 }
-
-// maxFamily bounds how many generations are looked at.
-const maxFamily = 64
 
 // muchFraction is what part of memory a process must have to be worth killing for
 // that alone.
@@ -250,14 +280,14 @@ func (k *Keeper) processes(ctx context.Context) []process {
 	index := make(map[*kernel.ThreadGroup]int, len(tasks))
 	for _, t := range tasks {
 		tg := t.ThreadGroup()
-		if k.victim != nil && tg == k.victim.group || t.ExitState() != kernel.TaskExitNone || t.Killed() {
+		if k.victim != nil && slices.Contains(k.victim.groups, tg) || t.ExitState() != kernel.TaskExitNone || t.Killed() {
 			continue
 		}
 		i, ok := index[tg]
 		if !ok {
 			i = len(all)
 			index[tg] = i
-			all = append(all, process{group: tg, id: ns.IDOfThreadGroup(tg), adjust: int(t.OOMScoreAdj()), family: familyOf(ns, tg)})
+			all = append(all, process{group: tg, id: ns.IDOfThreadGroup(tg), adjust: int(t.OOMScoreAdj()), family: k.familyOf(tg)})
 		}
 		p := &all[i]
 		p.held += taskPages

@@ -24,6 +24,7 @@ type taskContext struct {
 	entered bool // user has run: there may be state in the CPU
 	pulled  bool // see Platform.pulled
 	held    promise
+	exits   bool // it has the place in Platform.exit
 
 	// fault is set when the last Switch ended with an exception, with the
 	// context of the task that raised it.
@@ -186,6 +187,8 @@ func (c *taskContext) FullStateChanged() {
 func (c *taskContext) Release() {
 	c.unpull()
 	c.unhold()
+	c.endExit()
+	c.platform.reserve.leave()
 	c.FullStateChanged()
 }
 
@@ -213,4 +216,5 @@ func (c *taskContext) PrepareExit() {
 		})
 	}
 	c.faultCtx = nil
+	c.beginExit()
 }

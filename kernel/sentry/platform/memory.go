@@ -30,6 +30,13 @@ const (
 	// pagesOfClone is what a new task takes: its stack in the Sentry, what the
 	// Sentry knows of it, and its page tables.
 	pagesOfClone = 40
+	// pagesOfTask is kept for as long as a task lives: its stack in the Sentry grows
+	// when it first runs, and to end it, or make another, the Sentry copies lists of
+	// all that map the same file.
+	pagesOfTask = 4
+	// fewestCopies is how many copies there is to be room for before a call is
+	// promised none, where there are fewer tasks.
+	fewestCopies = 4
 	// vectorPages are what a buffer of several is taken to have.
 	vectorPages = 4
 
@@ -37,10 +44,6 @@ const (
 	// as it blocks. That many threads block with a little in their hands is
 	// what the reserve is for.
 	heldPages = 16
-
-	// plenty is how many pages more than a call takes make it unlikely that the
-	// copies of several together are too much. Below, any call is promised one.
-	plenty = 4 * pagesOfCopy
 )
 
 // MoveLimit is how many bytes one system call moves at most without looking at
@@ -64,22 +67,30 @@ func (c *taskContext) hold(ctx context.Context, regs *machine.Registers) bool {
 
 // holdMany is hold for a call that takes many pages, or while there are few.
 func (c *taskContext) holdMany(ctx context.Context, regs *machine.Registers) bool {
-	if !c.platform.reserve.isAmple() {
-		c.platform.reserve.scarce.Store(true)
+	r := c.platform.reserve
+	if !r.isAmple() {
+		r.scarce.Store(true)
 	}
 	kind := takingOf(regs.RAX)
 	if kind == gives {
 		return true
 	}
 	pages := kind.pages(regs)
-	short := !c.platform.reserve.room(pages + plenty)
+	short := !r.plenty(pages)
 	if pages < heldPages && !short {
 		return true
 	}
 	p, need := promise{}, pages
 	switch {
-	case kind == clones:
-		p.moment = pages
+	case kind == clones: // it writes the new task's number to both
+		if short && c.platform.hooks.NoTask(ctx) {
+			return true
+		}
+		need += r.crowd()
+		p.moment = need + pagesOfCopy
+	case kind == executes:
+		need += r.crowd()
+		p.call = need
 	case pages >= heldPages:
 		p.call = pages
 	}
@@ -139,13 +150,14 @@ const (
 	gives               // none, or it gives some back
 
 	// Those that may take many.
-	moves   // as many bytes as the third argument says
-	fourth  // or the fourth
-	fifth   // or the fifth
-	second  // or the second
-	vectors // as many buffers as the third argument says
-	clones  // what a task needs
-	most    // more than the registers tell
+	moves    // as many bytes as the third argument says
+	fourth   // or the fourth
+	fifth    // or the fifth
+	second   // or the second
+	vectors  // as many buffers as the third argument says
+	clones   // what a task needs
+	executes // what a program needs
+	most     // more than the registers tell
 )
 
 // takings are the calls of which more is known than that they take a few pages.
@@ -160,7 +172,7 @@ var takings = [...]taking{
 
 	unix.SYS_CLONE: clones, unix.SYS_CLONE3: clones, unix.SYS_FORK: clones, unix.SYS_VFORK: clones,
 
-	unix.SYS_EXECVE: most, unix.SYS_EXECVEAT: most, unix.SYS_PROCESS_VM_READV: most, unix.SYS_PROCESS_VM_WRITEV: most,
+	unix.SYS_EXECVE: executes, unix.SYS_EXECVEAT: executes, unix.SYS_PROCESS_VM_READV: most, unix.SYS_PROCESS_VM_WRITEV: most,
 	unix.SYS_RECVMMSG: most, unix.SYS_SENDMMSG: most, unix.SYS_VMSPLICE: most, unix.SYS_IO_SUBMIT: most,
 
 	unix.SYS_EXIT: gives, unix.SYS_EXIT_GROUP: gives, unix.SYS_MUNMAP: gives, unix.SYS_CLOSE: gives, unix.SYS_KILL: gives,
@@ -193,7 +205,7 @@ func (k taking) pages(regs *machine.Registers) int {
 		return int(min(regs.RSI>>12, pagesOfMove))
 	case clones:
 		return pagesOfClone
-	case most:
+	case executes, most:
 		return pagesOfMove
 	}
 	return 0

@@ -51,6 +51,7 @@ type Platform struct {
 	pulled atomic.Int32
 
 	reserve *Reserve
+	exit    chan struct{} // holds something while one of a crowd exits
 }
 
 // Hooks are what the platform calls out to.
@@ -65,6 +66,14 @@ type Hooks struct {
 	// tries again.
 	MakeRoom func(ctx context.Context, pages int) (stop bool)
 
+	// NoTask is called on a task's goroutine before a system call that makes a
+	// task, while memory is short. It reports whether that call will fail: then
+	// nothing is promised for it.
+	NoTask func(ctx context.Context) bool
+
+	// Collect frees the kernel's garbage.
+	Collect func()
+
 	// NoMemory is called on a task's goroutine when the program touched a
 	// page and there was no frame for it. It frees memory; the task then
 	// looks at its signals and tries again.
@@ -73,7 +82,7 @@ type Hooks struct {
 
 // New returns the platform. It counts in r what it promises to tasks.
 func New(h Hooks, r *Reserve) *Platform {
-	return &Platform{hooks: h, reserve: r}
+	return &Platform{hooks: h, reserve: r, exit: make(chan struct{}, 1)}
 }
 
 // SupportsAddressSpaceIO implements platform.Platform: the Sentry reaches
@@ -118,6 +127,7 @@ func (*Platform) NewAddressSpace() (platform.AddressSpace, error) {
 
 // NewContext implements platform.Platform.
 func (p *Platform) NewContext(context.Context) platform.Context {
+	p.reserve.enter()
 	return &taskContext{platform: p}
 }
 

@@ -165,7 +165,8 @@ func TestPagesOfCall(t *testing.T) {
 		{machine.Registers{RAX: unix.SYS_SPLICE, R8: 1 << 16}, fifth, 16},
 		{machine.Registers{RAX: unix.SYS_GETRANDOM, RSI: 1 << 16}, second, 16},
 		{machine.Registers{RAX: unix.SYS_CLONE3}, clones, pagesOfClone},
-		{machine.Registers{RAX: unix.SYS_EXECVE}, most, pagesOfMove},
+		{machine.Registers{RAX: unix.SYS_EXECVE}, executes, pagesOfMove},
+		{machine.Registers{RAX: unix.SYS_IO_SUBMIT}, most, pagesOfMove},
 		{machine.Registers{RAX: unix.SYS_MUNMAP, RSI: 1 << 30}, gives, 0},
 	} {
 		kind := takingOf(tt.regs.RAX)
@@ -188,13 +189,15 @@ func TestHold(t *testing.T) {
 		{"close", machine.Registers{RAX: unix.SYS_CLOSE}, promise{}, promise{}},
 		{"small read", machine.Registers{RAX: unix.SYS_READ, RDX: 100}, promise{}, small},
 		{"large read", machine.Registers{RAX: unix.SYS_READ, RDX: 256 << 10}, promise{call: large}, promise{call: large, moment: pagesOfCopy}},
-		{"fork", machine.Registers{RAX: unix.SYS_FORK}, promise{moment: pagesOfClone}, promise{moment: pagesOfClone + pagesOfCopy}},
+		{"fork", machine.Registers{RAX: unix.SYS_FORK}, promise{moment: pagesOfClone + pagesOfCopy}, promise{moment: pagesOfClone + 2*pagesOfCopy}},
 	} {
 		for _, m := range []struct {
 			base, ample int64
 			want        promise
-		}{{0, heldPages + plenty, tt.plenty}, {machine.FreeFrames() - plenty, plenty, tt.few}} {
-			c := &taskContext{platform: New(Hooks{}, &Reserve{base: m.base, ample: m.base + m.ample, promised: new(atomic.Int64), free: machine.FreeCounter()})}
+		}{{0, heldPages + copies(0), tt.plenty}, {machine.FreeFrames() - copies(0), machine.FreeFrames(), tt.few}} {
+			r := &Reserve{base: m.base, promised: new(atomic.Int64), free: machine.FreeCounter()}
+			r.ample.Store(m.ample)
+			c := &taskContext{platform: New(Hooks{NoTask: func(context.Context) bool { return false }}, r)}
 			if !c.hold(context.Background(), &tt.regs) || c.held != m.want {
 				t.Errorf("%s with %d frames that must stay free: promised %+v, want %+v", tt.name, m.base, c.held, m.want)
 			}
@@ -203,5 +206,37 @@ func TestHold(t *testing.T) {
 			}
 			c.unhold()
 		}
+	}
+}
+
+// TestCrowd: what is kept for tasks, and what one more or less takes, grows with
+// their number, and comes back.
+func TestCrowd(t *testing.T) {
+	r := &Reserve{base: 100, most: 3000, promised: new(atomic.Int64), free: machine.FreeCounter()}
+	p := New(Hooks{}, r)
+	var all []*taskContext
+	for range 100 {
+		all = append(all, p.NewContext(context.Background()).(*taskContext))
+	}
+	if got := r.Frames(); got != 100+100*pagesOfTask {
+		t.Errorf("with 100 tasks %d frames must stay free, want %d", got, 100+100*pagesOfTask)
+	}
+	if got := r.crowd(); got != 50 {
+		t.Errorf("with 100 tasks one more takes %d frames, want 50", got)
+	}
+	if got, want := r.ample.Load(), int64(100+heldPages+100*pagesOfCopy); got != want {
+		t.Errorf("with 100 tasks memory is ample with %d frames, want %d", got, want)
+	}
+	// Two exit; the second waits for the first, but not for ever.
+	all[0].PrepareExit()
+	all[1].PrepareExit()
+	if !all[0].exits || all[1].exits {
+		t.Errorf("the place of who exits: %v and %v, want the first to have it", all[0].exits, all[1].exits)
+	}
+	for _, c := range all {
+		c.Release()
+	}
+	if got := r.Frames(); got != 100 || r.ample.Load() != 3100 || len(p.exit) != 0 {
+		t.Errorf("in the end %d frames must stay free and %d are ample, %d exit; want 100, 3100, 0", got, r.ample.Load(), len(p.exit))
 	}
 }
