@@ -41,7 +41,7 @@ var testSentry = sync.OnceValues(func() (*Sentry, error) {
 	fpu.InitHostState()
 	s := &Sentry{
 		config:   Config{Hostname: "oven", RootFS: rootFS, Rows: 30, Cols: 100},
-		platform: platform.New(platform.Hooks{}, platform.NewReserve(0, 0)),
+		platform: platform.New(platform.Hooks{}, platform.NewReserve(0, 0, 0)),
 		clock:    machine.ClockInfo{Rate: 1 << 32},
 		memory:   memory.New(machine.MemInfo{Total: 16384, LowWater: 737}),
 		bounds:   bounds.New(16384),

@@ -56,14 +56,27 @@ func (k *Keeper) execute(fn kernel.SyscallFn, argv int) kernel.SyscallFn {
 		if size/machine.PageSize > k.total/execFraction {
 			return 0, nil, linuxerr.E2BIG
 		}
-		k.exec.Lock()
-		defer k.exec.Unlock()
+		if err := k.execTurn(t); err != nil {
+			return 0, nil, err
+		}
+		defer func() { k.exec <- struct{}{} }()
 		pages := size * execCopies / machine.PageSize
 		if !k.roomForKernel(pages) {
 			return 0, nil, linuxerr.ENOMEM
 		}
 		defer k.reserve.Promise(pages)()
 		return fn(t, nr, args)
+	}
+}
+
+// execTurn waits until t may copy large arguments. Meanwhile it blocks: the others
+// can have what it was promised for a moment.
+func (k *Keeper) execTurn(t *kernel.Task) error {
+	select {
+	case <-k.exec:
+		return nil
+	default:
+		return linuxerr.ConvertIntr(t.Block(k.exec), linuxerr.ERESTARTSYS)
 	}
 }
 

@@ -51,6 +51,8 @@ const (
 	nap        = 2 * time.Millisecond
 	napShare   = 2
 	longestNap = time.Second
+	// momentYields is how many may wait for a moment without a nap.
+	momentYields = 4
 )
 
 // Reclaim frees about so many pages if it can, and returns how many it freed.
@@ -68,10 +70,10 @@ type Keeper struct {
 
 	kernel    *kernel.Kernel
 	reclaim   []Reclaim
-	executing atomic.Int64 // execve that go on
-	exec      sync.Mutex   // held while large arguments are copied; before mu
-	full      atomic.Bool  // the kernel's objects have their share
-	brimful   atomic.Bool  // and the remainder
+	executing atomic.Int64  // execve that go on
+	exec      chan struct{} // has something while nobody copies large arguments
+	full      atomic.Bool   // the kernel's objects have their share
+	brimful   atomic.Bool   // and the remainder
 	share     share
 	ledger    ledger
 	napping   atomic.Int64 // tasks that wait for memory
@@ -89,12 +91,14 @@ type Keeper struct {
 func New(m machine.MemInfo) *Keeper {
 	k := &Keeper{
 		total:   int(m.Total),
-		reserve: platform.NewReserve(int(m.LowWater), filesKeep(int(m.Total))+platform.MoveLimit/machine.PageSize),
+		reserve: platform.NewReserve(int(m.LowWater), filesKeep(int(m.Total))+platform.MoveLimit/machine.PageSize, int(m.Total)/8),
 		free:    machine.FreeFrames,
 		state:   machine.Memory,
 		collect: debug.FreeOSMemory,
 		share:   newShare(m.Total * machine.PageSize),
+		exec:    make(chan struct{}, 1),
 	}
+	k.exec <- struct{}{}
 	k.files = k.filePages
 	return k
 }
@@ -114,11 +118,10 @@ func (k *Keeper) Reserve() *platform.Reserve { return k.reserve }
 // there are enough.
 func (k *Keeper) missing(pages int) int { return k.reserve.Frames() + 1 + pages - int(k.free()) }
 
-// MakeRoom is platform.Hooks.MakeRoom. What is missing only for others' page
-// faults is there as soon as these are done.
+// MakeRoom is platform.Hooks.MakeRoom.
 func (k *Keeper) MakeRoom(ctx context.Context, pages int) (stop bool) {
 	if k.missing(pages) <= 0 {
-		runtime.Gosched()
+		k.waitMoment()
 		return false
 	}
 	k.relieve(ctx, pages)
@@ -131,9 +134,25 @@ func (k *Keeper) MakeRoom(ctx context.Context, pages int) (stop bool) {
 
 // NoMemory is platform.Hooks.NoMemory.
 func (k *Keeper) NoMemory(ctx context.Context) {
+	if k.missing(0) <= 0 {
+		k.waitMoment()
+		return
+	}
 	k.relieve(ctx, 0)
 	if k.missing(0) > 0 {
 		k.wait(ctx, 1)
+	}
+}
+
+// waitMoment waits for what is missing only as others were promised it for a
+// moment: it is there as soon as their calls and page faults are done.
+func (k *Keeper) waitMoment() {
+	n := k.napping.Add(1)
+	defer k.napping.Add(-1)
+	if n <= momentYields {
+		runtime.Gosched()
+	} else {
+		time.Sleep(napOf(int(n)))
 	}
 }
 

@@ -194,7 +194,7 @@ func TestHold(t *testing.T) {
 		for _, m := range []struct {
 			base, ample int64
 			want        promise
-		}{{0, heldPages + copies(0), tt.plenty}, {machine.FreeFrames() - copies(0), machine.FreeFrames(), tt.few}} {
+		}{{0, heldPages + fewestCopies*pagesOfCopy, tt.plenty}, {machine.FreeFrames() - fewestCopies*pagesOfCopy, machine.FreeFrames(), tt.few}} {
 			r := &Reserve{base: m.base, promised: new(atomic.Int64), free: machine.FreeCounter()}
 			r.ample.Store(m.ample)
 			c := &taskContext{platform: New(Hooks{NoTask: func(context.Context) bool { return false }}, r)}
@@ -212,7 +212,7 @@ func TestHold(t *testing.T) {
 // TestCrowd: what is kept for tasks, and what one more or less takes, grows with
 // their number, and comes back.
 func TestCrowd(t *testing.T) {
-	r := &Reserve{base: 100, most: 3000, promised: new(atomic.Int64), free: machine.FreeCounter()}
+	r := &Reserve{base: 100, most: 3000, bound: 70 * pagesOfCopy, promised: new(atomic.Int64), free: machine.FreeCounter()}
 	p := New(Hooks{}, r)
 	var all []*taskContext
 	for range 100 {
@@ -224,7 +224,7 @@ func TestCrowd(t *testing.T) {
 	if got := r.crowd(); got != 50 {
 		t.Errorf("with 100 tasks one more takes %d frames, want 50", got)
 	}
-	if got, want := r.ample.Load(), int64(100+heldPages+100*pagesOfCopy); got != want {
+	if got, want := r.ample.Load(), int64(100+heldPages+70*pagesOfCopy); got != want {
 		t.Errorf("with 100 tasks memory is ample with %d frames, want %d", got, want)
 	}
 	// Two exit; the second waits for the first, but not for ever.

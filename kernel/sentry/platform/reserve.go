@@ -13,6 +13,7 @@ import (
 type Reserve struct {
 	base     int64
 	most     int64        // what makes memory ample beside base, if that is more than what tasks may copy
+	bound    int64        // of what tasks may copy: so many do not enter the Sentry at once
 	tasks    atomic.Int64 // that there are
 	ample    atomic.Int64 // base, and what makes memory ample
 	scarce   atomic.Bool
@@ -28,9 +29,10 @@ type promise struct {
 }
 
 // NewReserve returns a reserve of base frames for the kernel. With ample frames
-// more, and with what calls take without being promised any, memory is ample.
-func NewReserve(base, ample int) *Reserve {
-	r := &Reserve{base: int64(base), most: int64(ample), promised: machine.Promised(), free: machine.FreeCounter()}
+// more, and with what calls take without being promised any, at most copies frames,
+// memory is ample.
+func NewReserve(base, ample, copies int) *Reserve {
+	r := &Reserve{base: int64(base), most: int64(ample), bound: int64(copies), promised: machine.Promised(), free: machine.FreeCounter()}
 	r.count(0)
 	return r
 }
@@ -50,11 +52,13 @@ func (r *Reserve) leave() {
 // count adds n tasks. Another that counts at the same time may leave the older
 // figure behind, wrong by one task's copy, until the next does.
 func (r *Reserve) count(n int64) {
-	r.ample.Store(r.base + max(r.most, heldPages+copies(r.tasks.Add(n))))
+	r.ample.Store(r.base + max(r.most, heldPages+r.copies(r.tasks.Add(n))))
 }
 
 // copies returns what tasks may copy in calls that are promised nothing.
-func copies(tasks int64) int64 { return max(tasks, fewestCopies) * pagesOfCopy }
+func (r *Reserve) copies(tasks int64) int64 {
+	return max(min(tasks*pagesOfCopy, r.bound), fewestCopies*pagesOfCopy)
+}
 
 // isAmple reports whether memory is ample: then a call that takes a few frames need
 // not look closer. It costs some ten instructions, and every system call asks.
@@ -82,7 +86,7 @@ func (r *Reserve) Frames() int { return int(r.base + r.promised.Load() - r.soon.
 // plenty reports whether a call may take pages, and every task copy, without a
 // promise: the call may be anywhere while the others take what there is.
 func (r *Reserve) plenty(pages int) bool {
-	return machine.FreeFrames()-int64(pages) > r.base+r.promised.Load()+copies(r.tasks.Load())
+	return machine.FreeFrames()-int64(pages) > r.base+r.promised.Load()+r.copies(r.tasks.Load())
 }
 
 // keep keeps p if there is room for need frames.

@@ -8,7 +8,7 @@ import (
 // TestReserve: what is promised must stay free for as long as it is, and what is
 // promised for a moment does not count for those that free memory.
 func TestReserve(t *testing.T) {
-	r := NewReserve(100, 0)
+	r := NewReserve(100, 0, 0)
 	p := promise{call: 30, moment: 7}
 	if !r.keep(p, 10) {
 		t.Fatal("no promise although there is no end of frames")
@@ -32,7 +32,7 @@ func TestReserve(t *testing.T) {
 
 // TestBlocks: a task that blocks keeps only what its call will take.
 func TestBlocks(t *testing.T) {
-	c := &taskContext{platform: New(Hooks{}, NewReserve(0, 0)), held: promise{call: 30, moment: 7}}
+	c := &taskContext{platform: New(Hooks{}, NewReserve(0, 0, 0)), held: promise{call: 30, moment: 7}}
 	c.platform.reserve.keep(c.held, 0)
 	c.PrepareSleep()
 	if got := c.platform.reserve.promised.Load(); got != 30 {
