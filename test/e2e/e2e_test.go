@@ -6,9 +6,8 @@
 //	status N       the exit status of the last kiln command was N
 //
 // and the variables $SRC (test/programs/src), $EXAMPLES, $KILN, $KILNDIR,
-// $PACKAGES (rumprun-packages), $UID (of who runs the test), $PYTHONLIB (the
-// library folder of the distribution's python3) and $FSX (how many operations
-// fsx does).
+// $PACKAGES (rumprun-packages), $UID (of who runs the test) and $FSX (how many
+// operations fsx does).
 package e2e_test
 
 import (
@@ -64,7 +63,6 @@ func TestScripts(t *testing.T) {
 			env.Setenv("XDG_CACHE_HOME", cacheHome())
 			env.Setenv("UID", strconv.Itoa(os.Getuid()))
 			env.Setenv("EXAMPLES", filepath.Join(root, "examples"))
-			env.Setenv("PYTHONLIB", pythonLib())
 			env.Setenv("FSX", fsxOperations())
 			env.Values[statusKey{}] = new(int)
 			return nil
@@ -102,16 +100,6 @@ func condition(name string) (bool, error) {
 	}
 	_, err := exec.LookPath("ip")
 	return err == nil && os.Getuid() == 0, nil
-}
-
-// pythonLib finds /usr/lib/python3.N, whose name changes with distributions.
-// If there is none the script that wants it fails on an empty name.
-func pythonLib() string {
-	dirs, err := filepath.Glob("/usr/lib/python3.*/os.py")
-	if err != nil || len(dirs) == 0 {
-		return ""
-	}
-	return filepath.Dir(dirs[len(dirs)-1])
 }
 
 // fsxOperations is how many random operations fsx does.
