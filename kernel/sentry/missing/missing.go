@@ -30,7 +30,8 @@ type kind struct {
 }
 
 // kinds are all of them. Those that programs look for without a need, such as
-// locales and character sets, are not among them.
+// locales, character sets, and where Python, Perl and Ruby have further modules,
+// are not among them.
 var kinds = []kind{
 	{path: "/usr/share/zoneinfo"},
 	{path: "/etc/ssl/certs", also: []string{"/usr/lib/ssl/cert.pem", "/usr/lib/ssl/certs", "/etc/ssl/cert.pem", "/etc/pki/tls/certs"}},
@@ -39,10 +40,7 @@ var kinds = []kind{
 	{path: "/etc/mime.types"},
 	{path: "/usr/share/misc/magic.mgc", also: []string{"/usr/lib/file/magic.mgc", "/etc/magic"}},
 	{path: "/etc/pam.d"},
-	{path: "/usr/lib/python3/dist-packages"},
-	{path: "/usr/share/perl5"},
 	{path: "/usr/share/php"},
-	{path: "/var/lib/gems"},
 	{path: "/usr/share/nodejs"},
 }
 
