@@ -28,14 +28,25 @@ func (c *taskContext) beginExit() {
 	if pages < heldPages {
 		return
 	}
-	select {
-	case c.platform.exit <- struct{}{}:
-		c.exits = true
-	case <-time.After(exitPatience):
-		// Whoever has the place waits for something, a connection's end, say.
-	}
+	c.exits = c.platform.exitTurn()
 	if machine.FreeFrames() < int64(exitsAhead*pages) {
 		c.platform.hooks.Collect()
+	}
+}
+
+// exitTurn waits for the place of who exits, but not for ever: whoever has it may
+// wait for something, a connection's end, say. It reports whether it was had.
+func (p *Platform) exitTurn() bool {
+	select {
+	case p.exit <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case p.exit <- struct{}{}:
+		return true
+	case <-time.After(exitPatience):
+		return false
 	}
 }
 
