@@ -26,16 +26,15 @@ func (s *tcpSocket) Ioctl(ctx context.Context, uio usermem.IO, sysno uintptr, ar
 	arrive()
 	request := args[1].Uint()
 	t := kernel.TaskFromContext(ctx)
-	ep, ok := endpoint(s.Socket).(*tcp.Endpoint)
-	if !ok || t == nil || request != unix.SIOCOUTQ && request != unix.SIOCATMARK {
+	if t == nil || request != unix.SIOCOUTQ && request != unix.SIOCATMARK {
 		return s.Socket.Ioctl(ctx, uio, sysno, args)
 	}
-	if ep.EndpointState() == tcp.StateListen {
+	if s.ep.EndpointState() == tcp.StateListen {
 		return 0, linuxerr.EINVAL
 	}
 	n := 0
 	if request == unix.SIOCOUTQ {
-		n = min(tcpFields.unacknowledged(ep), math.MaxInt32)
+		n = min(tcpFields.unacknowledged(s.ep), math.MaxInt32)
 	}
 	_, err := primitive.CopyInt32Out(t, args[2].Pointer(), int32(n))
 	return 0, err

@@ -1,9 +1,6 @@
 package linux
 
-import (
-	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
-	"gvisor.dev/gvisor/pkg/waiter"
-)
+import "gvisor.dev/gvisor/pkg/waiter"
 
 // tcpeventsCorrection: what poll, select and epoll say of a TCP connection that is
 // over.
@@ -24,7 +21,7 @@ func (s *tcpSocket) Readiness(mask waiter.EventMask) waiter.EventMask {
 		return ready
 	}
 	ready &^= waiter.EventPri // gVisor's TCP has no urgent data
-	if ep, ok := endpoint(s.Socket).(*tcp.Endpoint); ok && !tcpFields.failed(ep) {
+	if !tcpFields.failed(s.ep) {
 		ready &^= waiter.EventErr
 	}
 	return ready
