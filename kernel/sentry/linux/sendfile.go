@@ -43,7 +43,7 @@ func sendfileInPieces(next kernel.SyscallFn) kernel.SyscallFn {
 		if piece == 0 {
 			return next(t, nr, args)
 		}
-		n, err := inPieces(size, piece, t.Interrupted, func(n uint) (uintptr, error) {
+		n, err := InPieces(size, piece, t.Interrupted, func(n uint) (uintptr, error) {
 			args[3].Value = uintptr(n)
 			done, _, err := next(t, nr, args)
 			return done, err
@@ -52,10 +52,10 @@ func sendfileInPieces(next kernel.SyscallFn) kernel.SyscallFn {
 	}
 }
 
-// inPieces moves size bytes by move, piece at a time, and returns how many it has
+// InPieces moves size bytes by move, piece at a time, and returns how many it has
 // moved. It ends where move takes less or fails, or where the task is to stop. An
 // error after something was moved is the next call's.
-func inPieces(size, piece uint, stop func() bool, move func(uint) (uintptr, error)) (done uint, err error) {
+func InPieces(size, piece uint, stop func() bool, move func(uint) (uintptr, error)) (done uint, err error) {
 	for {
 		want := min(size-done, piece)
 		n, err := move(want)

@@ -25,7 +25,7 @@ func TestInPieces(t *testing.T) {
 		{name: "interrupted", room: size, interrupt: 3, done: 3 * piece, read: 3 * piece, call: 3},
 	} {
 		var read, calls, taken uint
-		done, err := inPieces(size, piece, func() bool { return calls == tt.interrupt }, func(n uint) (uintptr, error) {
+		done, err := InPieces(size, piece, func() bool { return calls == tt.interrupt }, func(n uint) (uintptr, error) {
 			calls++
 			read += n
 			k := min(n, tt.room-taken)

@@ -278,7 +278,7 @@ func neverBlocks(t *kernel.Task, file *vfs.FileDescription) bool {
 // time, for as long as it does all it is asked to. size and out are the
 // arguments with the size and with the descriptor that is written to.
 func (k *Keeper) repeated(fn kernel.SyscallFn, size, out int) kernel.SyscallFn {
-	return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (done uintptr, _ *kernel.SyscallControl, err error) {
+	return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
 		left := args[size].SizeT()
 		if left <= platform.MoveLimit && k.plenty() || int(left) < 0 {
 			return fn(t, nr, args)
@@ -291,55 +291,40 @@ func (k *Keeper) repeated(fn kernel.SyscallFn, size, out int) kernel.SyscallFn {
 		if !neverBlocks(t, file) {
 			return fn(t, nr, args)
 		}
-		for left > 0 {
-			piece := min(left, platform.MoveLimit)
-			if err = k.promise(t, file, int64(piece), true); err != nil {
-				break
+		n, err := linux.InPieces(left, platform.MoveLimit, never, func(piece uint) (uintptr, error) {
+			if err := k.promise(t, file, int64(piece), true); err != nil {
+				return 0, err
 			}
 			args[size] = arch.SyscallArgument{Value: uintptr(piece)}
-			var n uintptr
-			n, _, err = fn(t, nr, args)
-			done += n
-			left -= uint(n)
-			if err != nil || uint(n) < piece {
-				break
-			}
-		}
-		if done > 0 {
-			return done, nil, nil
-		}
-		return 0, nil, err
+			n, _, err := fn(t, nr, args)
+			return n, err
+		})
+		return uintptr(n), nil, err
 	}
 }
 
+// never has a call in pieces go on to its end.
+func never() bool { return false }
+
 // randomInPieces is getrandom(2) in pieces.
 func (k *Keeper) randomInPieces(fn kernel.SyscallFn) kernel.SyscallFn {
-	return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (done uintptr, _ *kernel.SyscallControl, err error) {
+	return func(t *kernel.Task, nr uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
 		left := args[1].SizeT()
 		if left <= platform.MoveLimit {
 			return fn(t, nr, args)
 		}
-		left = min(left, uint(abi.MAX_RW_COUNT))
-		for at := args[0].Pointer(); left > 0; {
-			piece := min(left, platform.MoveLimit)
+		at := args[0].Pointer()
+		n, err := linux.InPieces(min(left, uint(abi.MAX_RW_COUNT)), platform.MoveLimit, never, func(piece uint) (uintptr, error) {
 			if !k.room(t, int(piece/machine.PageSize)+2) {
-				break
+				return 0, nil
 			}
 			args[0] = arch.SyscallArgument{Value: uintptr(at)}
 			args[1] = arch.SyscallArgument{Value: uintptr(piece)}
-			var n uintptr
-			n, _, err = fn(t, nr, args)
-			done += n
-			left -= uint(n)
+			n, _, err := fn(t, nr, args)
 			at += hostarch.Addr(n)
-			if err != nil || uint(n) < piece {
-				break
-			}
-		}
-		if done > 0 {
-			return done, nil, nil
-		}
-		return 0, nil, err
+			return n, err
+		})
+		return uintptr(n), nil, err
 	}
 }
 
