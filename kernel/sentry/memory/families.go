@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,10 +28,15 @@ const fewestKept = 64
 
 // forks are the calls that make processes.
 func (k *Keeper) forks() map[uintptr]linux.Wrapper {
+	return ofClones(k.adopting)
+}
+
+// ofClones has all calls that make tasks wrapped by w.
+func ofClones(w linux.Wrapper) map[uintptr]linux.Wrapper {
 	calls := map[uintptr]linux.Wrapper{}
 	for nr := range makers {
 		if platform.IsClone(uint64(nr)) {
-			calls[nr] = k.adopting
+			calls[nr] = w
 		}
 	}
 	return calls
@@ -56,11 +62,7 @@ func (f *families) add(tg *kernel.ThreadGroup, family kernel.ThreadID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.of) >= max(f.most, fewestKept) {
-		for tg := range f.of {
-			if tg.Leader().ExitState() >= kernel.TaskExitZombie {
-				delete(f.of, tg)
-			}
-		}
+		forgetEnded(f.of)
 		f.most = 2 * len(f.of)
 	}
 	if family == 0 {
@@ -70,6 +72,11 @@ func (f *families) add(tg *kernel.ThreadGroup, family kernel.ThreadID) {
 		f.of = map[*kernel.ThreadGroup]kernel.ThreadID{}
 	}
 	f.of[tg] = family
+}
+
+// forgetEnded removes processes that have ended.
+func forgetEnded[V any](of map[*kernel.ThreadGroup]V) {
+	maps.DeleteFunc(of, func(tg *kernel.ThreadGroup, _ V) bool { return tg.Leader().ExitState() >= kernel.TaskExitZombie })
 }
 
 // lookUp returns the family that was noted, or 0.
@@ -118,7 +125,7 @@ const crowdPatience = 5 * time.Second
 
 // lost notes that p was killed.
 func (c *crowd) lost(p *process, total int) {
-	if p.size() >= total/muchFraction {
+	if !p.poor(total) {
 		c.family.Store(0)
 		return
 	}

@@ -78,21 +78,12 @@ func (l *ledger) entry(tg *kernel.ThreadGroup) *entry {
 func (l *ledger) age() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.forget()
+	forgetEnded(l.made)
 	for _, e := range l.made {
 		e.made -= (e.made + 3) / 4
 		e.hog, e.since = false, 0
 	}
 	l.weighed = time.Time{}
-}
-
-// forget removes processes that have ended. mu is held.
-func (l *ledger) forget() {
-	for tg := range l.made {
-		if tg.Leader().ExitState() >= kernel.TaskExitZombie {
-			delete(l.made, tg)
-		}
-	}
 }
 
 // stale reports whether holdings are to be counted again before tg is judged.
@@ -127,7 +118,7 @@ func (k *Keeper) weigh(t *kernel.Task) {
 	l := &k.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.forget()
+	forgetEnded(l.made)
 	weights := make([]int, len(all))
 	for i := range all {
 		weights[i] = all[i].held*machine.PageSize + l.entry(all[i].group).made*weightBytes

@@ -190,8 +190,7 @@ func (k *Keeper) relieve(ctx context.Context, pages int) {
 	k.boundHeap()
 	defer k.boundHeap()
 	if k.garbage() >= k.missing(pages)*machine.PageSize || time.Since(k.collected) > collectAgain {
-		k.collect()
-		k.collected = time.Now()
+		k.collectNow()
 		if k.missing(pages) <= 0 {
 			k.starved = time.Time{}
 			return
@@ -204,9 +203,14 @@ func (k *Keeper) relieve(ctx context.Context, pages int) {
 func (k *Keeper) Collect() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.collectNow()
+	k.boundHeap()
+}
+
+// collectNow has the heap collected. mu is held.
+func (k *Keeper) collectNow() {
 	k.collect()
 	k.collected = time.Now()
-	k.boundHeap()
 }
 
 // reclaimCheap frees what nobody misses. It reports whether that was enough.

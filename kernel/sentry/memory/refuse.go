@@ -10,7 +10,6 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
 
 	"kiln/kernel/sentry/linux"
-	"kiln/kernel/sentry/platform"
 )
 
 // makers are the calls that make the kernel keep something for a program, with
@@ -123,19 +122,12 @@ func (k *Keeper) make(t *kernel.Task, err error) error {
 // bounded are the calls that fail where there are as many objects as there may
 // be of a kind.
 func (k *Keeper) bounded() map[uintptr]linux.Wrapper {
-	calls := map[uintptr]linux.Wrapper{}
-	for nr := range makers {
-		if !platform.IsClone(uint64(nr)) {
-			continue
+	return ofClones(failing(func(t *kernel.Task, _ arch.SyscallArguments) error {
+		if t.Kernel().RootPIDNamespace().NumTasks() >= k.MaxThreads() || k.loses(t, crowdPatience) {
+			return linuxerr.EAGAIN
 		}
-		calls[nr] = failing(func(t *kernel.Task, _ arch.SyscallArguments) error {
-			if t.Kernel().RootPIDNamespace().NumTasks() >= k.MaxThreads() || k.loses(t, crowdPatience) {
-				return linuxerr.EAGAIN
-			}
-			return nil
-		})
-	}
-	return calls
+		return nil
+	}))
 }
 
 // failing wraps a call that fails where refuse returns an error.

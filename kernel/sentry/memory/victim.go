@@ -70,6 +70,12 @@ func (p *process) points(total int) int { return p.resident + p.held + p.adjust*
 // size is what killing the process gives back at most.
 func (p *process) size() int { return p.resident + p.held }
 
+// poor reports whether that is too little to kill it for that alone.
+func (p *process) poor(total int) bool { return p.size() < total/muchFraction }
+
+// expendable reports whether the process may be killed while there are others.
+func (p *process) expendable() bool { return p.id != 1 && p.adjust != -1000 }
+
 // kill kills a process, and what shares its memory, and says so. Of a crowd it kills
 // more at each time, until that helps. It returns nil if there is none to kill.
 func (k *Keeper) kill(ctx context.Context) *victim {
@@ -142,7 +148,7 @@ func choose(all []process, asking *kernel.ThreadGroup, total int) *process {
 	var best, init, exempt, asks *process
 	for i := range all {
 		p := &all[i]
-		if asking != nil && p.group == asking && p.id != 1 && p.adjust != -1000 {
+		if asking != nil && p.group == asking && p.expendable() {
 			asks = p
 		}
 		switch {
@@ -172,7 +178,7 @@ func choosePoor(all []process, asks *process, total int) *process {
 	most := asks.family
 	for i := range all {
 		p := &all[i]
-		if p.id == 1 || p.adjust == -1000 {
+		if !p.expendable() {
 			continue
 		}
 		if sizes[p.family] += p.size() + 1; sizes[p.family] > sizes[most] {
@@ -184,7 +190,7 @@ func choosePoor(all []process, asks *process, total int) *process {
 	}
 	var best *process
 	for i := range all {
-		if p := &all[i]; p.family == most && p.id != 1 && p.adjust != -1000 {
+		if p := &all[i]; p.family == most && p.expendable() {
 			best = better(best, p, total)
 		}
 	}
@@ -195,12 +201,12 @@ func choosePoor(all []process, asks *process, total int) *process {
 // with the most points, at most n processes.
 func among(all []process, p *process, total, n int) []*process {
 	family := []*process{p}
-	if p.id == 1 || p.size() >= total/muchFraction {
+	if p.id == 1 || !p.poor(total) {
 		return family
 	}
 	size := p.size()
 	for i := range all {
-		if q := &all[i]; q != p && q.family == p.family && q.id != 1 && q.adjust != -1000 {
+		if q := &all[i]; q != p && q.family == p.family && q.expendable() {
 			family = append(family, q)
 			size += q.size()
 		}
@@ -208,9 +214,7 @@ func among(all []process, p *process, total, n int) []*process {
 	if size < total/4 {
 		return family[:1]
 	}
-	slices.SortFunc(family[1:], func(a, b *process) int {
-		return cmp.Or(cmp.Compare(b.points(total), a.points(total)), cmp.Compare(b.id, a.id))
-	})
+	slices.SortFunc(family[1:], func(a, b *process) int { return rank(a, b, total) })
 	return family[:min(n, len(family))]
 }
 
@@ -227,10 +231,15 @@ func askingGroup(ctx context.Context) *kernel.ThreadGroup {
 }
 
 func better(a, b *process, total int) *process {
-	if a == nil || b.points(total) > a.points(total) || b.points(total) == a.points(total) && b.id > a.id {
+	if a == nil || rank(b, a, total) < 0 {
 		return b
 	}
 	return a
+}
+
+// rank is negative if a is to be killed before b: it has more points, or is younger.
+func rank(a, b *process, total int) int {
+	return cmp.Or(cmp.Compare(b.points(total), a.points(total)), cmp.Compare(b.id, a.id))
 }
 
 // framesOf returns how many page frames a process has, and how many pages more the
