@@ -96,22 +96,11 @@ func table(o options) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	outcomes.Header("module")
-	same, tests := 0, 0
+	var names []string
 	for _, m := range o.chosen {
-		r, err := both(ctx, m, img, o)
-		if err != nil {
-			fmt.Printf("%-18s %s\n", m.name, err)
-			continue
-		}
-		fmt.Println(r)
-		tests += len(r.Linux)
-		if r.Verdict() == "same" {
-			same++
-		}
+		names = append(names, m.name)
 	}
-	fmt.Printf("%d of %d modules same, %d tests\n", same, len(o.chosen), tests)
-	return same == len(o.chosen), nil
+	return outcomes.Table("module", names, func(i int) (outcomes.Row, error) { return both(ctx, o.chosen[i], img, o) }), nil
 }
 
 // both runs m on both sides.

@@ -14,9 +14,30 @@ type Row struct {
 	Broken              string // why a run is no result, "" if both are
 }
 
-// Header prints what stands above the rows, kind above their names.
-func Header(kind string) {
+// header prints what stands above the rows, kind above their names.
+func header(kind string) {
 	fmt.Printf("%-18s %14s %14s %8s %8s  %s\n", kind, "Linux p/f/s", "Kiln p/f/s", "Linux", "Kiln", "")
+}
+
+// Table prints a table of the rows that both makes of names, packages or modules as
+// kind says, and reports whether every outcome was the same on both sides.
+func Table(kind string, names []string, both func(i int) (Row, error)) bool {
+	header(kind)
+	same, tests := 0, 0
+	for i, name := range names {
+		r, err := both(i)
+		if err != nil {
+			fmt.Printf("%-18s %s\n", name, err)
+			continue
+		}
+		fmt.Println(r)
+		tests += len(r.Linux)
+		if r.Verdict() == "same" {
+			same++
+		}
+	}
+	fmt.Printf("%d of %d %ss same, %d tests\n", same, len(names), kind, tests)
+	return same == len(names)
 }
 
 // Verdict is "same", "DIFFERENT", or why there is none.

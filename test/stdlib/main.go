@@ -90,22 +90,11 @@ func parseFlags() (options, error) {
 // table runs all chosen packages and reports whether every outcome was the
 // same on both sides.
 func table(o options) bool {
-	outcomes.Header("package")
-	same, tests := 0, 0
+	var names []string
 	for _, p := range o.chosen {
-		r, err := both(p, o)
-		if err != nil {
-			fmt.Printf("%-18s %s\n", p.path, err)
-			continue
-		}
-		fmt.Println(r)
-		tests += len(r.Linux)
-		if r.Verdict() == "same" {
-			same++
-		}
+		names = append(names, p.path)
 	}
-	fmt.Printf("%d of %d packages same, %d tests\n", same, len(o.chosen), tests)
-	return same == len(o.chosen)
+	return outcomes.Table("package", names, func(i int) (outcomes.Row, error) { return both(o.chosen[i], o) })
 }
 
 // both compiles p for both sides and runs it on both.
