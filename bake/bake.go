@@ -4,7 +4,7 @@
 //
 // Bake's body is the order of the work. Everything lies in the image where it
 // lies on the host, unless the user says otherwise. The same inputs give the
-// same bytes.
+// same bytes: files with their times, which SOURCE_DATE_EPOCH bounds.
 package bake
 
 import (
@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"kiln/image"
 )
@@ -79,6 +80,10 @@ type Options struct {
 	// Sentry and the Linux program: then there is no root file system, and
 	// Args are its arguments.
 	Kernel string
+
+	// Epoch, if not nil, is the latest time that a file of the image has:
+	// what is newer gets this time.
+	Epoch *time.Time
 
 	// Hint, if not nil, is told what the user may want to do otherwise, in
 	// lines without their end.
@@ -305,6 +310,7 @@ func (b *baker) contents(m *image.Manifest) (contents, error) {
 	if c.kernel, err = readKernel("kernel", kernel); err != nil {
 		return c, err
 	}
+	b.root.settleDates(b.options.Epoch)
 	plan, err := b.root.plan()
 	if err != nil {
 		return c, err

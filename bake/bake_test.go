@@ -137,16 +137,18 @@ func checkDocumentedParts(t *testing.T, img *image.Image) {
 	}
 }
 
-// TestBakeReproducible bakes the same inputs under other circumstances.
+// TestBakeReproducible bakes the same inputs under other circumstances: with an
+// epoch, files of another time are the same, too.
 func TestBakeReproducible(t *testing.T) {
 	needComponents(t)
 	var want []byte
+	epoch := time.Unix(9e8, 0)
 	for i, name := range []string{"first", "again", "umask", "folder", "zone", "later"} {
 		dir := t.TempDir()
 		app := elfFile{}.write(t, filepath.Join(dir, "app"))
 		write(t, dir, map[string]string{"tree/b/c": "1", "tree/a": "2", "tree/d": "3"})
 		o := Options{
-			Program: app, Output: filepath.Join(dir, name+".img"), Env: []string{"X=1"},
+			Program: app, Output: filepath.Join(dir, name+".img"), Env: []string{"X=1"}, Epoch: &epoch,
 			Add: []string{app + ":/app", filepath.Join(dir, "tree") + ":/tree"},
 		}
 		// The program has another path each time: it is added at one.

@@ -174,8 +174,13 @@ func (p *packages) addFile(d *deb.Package, f deb.File) error {
 		if err := p.root.mkdir(f.Path, f.Mode, fromPackage); err != nil {
 			return err
 		}
+		p.root.date(f.Path, f.Time, fromPackage)
 	case f.Mode&fs.ModeSymlink != 0:
-		return p.root.symlink(f.Path, f.Link, fromPackage)
+		if err := p.root.symlink(f.Path, f.Link, fromPackage); err != nil {
+			return err
+		}
+		p.root.date(f.Path, f.Time, fromPackage)
+		return nil
 	case f.Mode&fs.ModeNamedPipe != 0:
 		return p.root.pipe(f.Path, f.Mode, fromPackage)
 	case f.Mode.IsRegular():
@@ -183,7 +188,7 @@ func (p *packages) addFile(d *deb.Package, f deb.File) error {
 			return err
 		}
 		mode := f.Mode & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid)
-		if err := p.root.put(f.Path, &entry{mode: mode, host: f.Host, size: f.Size, from: fromPackage}); err != nil {
+		if err := p.root.put(f.Path, &entry{mode: mode, host: f.Host, size: f.Size, mtime: f.Time.Unix(), from: fromPackage}); err != nil {
 			return err
 		}
 		p.pending = append(p.pending, object{host: f.Host, guest: f.Path, mode: f.Mode, reason: reason{from: fromPackage, tree: true}})

@@ -79,7 +79,10 @@ func (b *baker) addLink(host, guest string, from origin) (string, error) {
 			link = target
 		}
 	}
-	return target, b.root.symlink(guest, link, from)
+	if err := b.root.symlink(guest, link, from); err != nil {
+		return "", err
+	}
+	return target, b.root.dateFrom(guest, host, from)
 }
 
 // addAt adds the host's file or directory, which is no symbolic link, at
@@ -130,7 +133,11 @@ func (b *baker) addDir(host, guest string, from origin, skip func(rel string) bo
 		to := path.Join(guest, rel)
 		switch {
 		case d.IsDir():
-			return b.root.mkdir(to, st.Mode().Perm()|st.Mode()&fs.ModeSticky, from)
+			if err := b.root.mkdir(to, st.Mode().Perm()|st.Mode()&fs.ModeSticky, from); err != nil {
+				return err
+			}
+			b.root.date(to, st.ModTime(), from)
+			return nil
 		case st.Mode().IsRegular():
 			return b.addFile(p, to, st, reason{from: from, tree: true})
 		case st.Mode()&fs.ModeSymlink != 0:

@@ -39,7 +39,8 @@ type entry struct {
 	host     string // regular file: where its content is, unless data has it
 	data     []byte
 	size     int64
-	mtime    int64 // seconds since 1970
+	mtime    int64 // seconds since 1970, 0 for none
+	pinned   bool  // mtime is what another file names: it may not change
 	uid, gid uint32
 	link     string           // target of a symbolic link
 	sum      string           // SHA-256, known once the content was read
@@ -160,7 +161,7 @@ func (r *root) symlink(p, target string, from origin) error {
 
 // file adds the host's regular file at p.
 func (r *root) file(p, host string, st fs.FileInfo, from origin) error {
-	return r.put(p, &entry{mode: st.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid), host: host, size: st.Size(), from: from})
+	return r.put(p, &entry{mode: st.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid), host: host, size: st.Size(), mtime: st.ModTime().Unix(), from: from})
 }
 
 // pipe makes a named pipe at p.
@@ -183,26 +184,10 @@ func (r *root) paths() []string {
 	return out
 }
 
-// dateDirectories gives each directory that has no time the one of the newest file
-// below it: programs take 1970 for a clock that was never set.
-func (r *root) dateDirectories() {
-	newest := map[string]int64{} // below a directory
-	paths := r.paths()
-	for i := len(paths) - 1; i >= 0; i-- { // what is below a directory comes first
-		p, e := paths[i], r.entries[paths[i]]
-		if e.mode.IsDir() && e.mtime == 0 {
-			e.mtime = newest[p]
-		}
-		dir := path.Dir(p)
-		newest[dir] = max(newest[dir], e.mtime, newest[p])
-	}
-}
-
 // plan lays out the file system.
 func (r *root) plan() (*erofs.Plan, error) {
 	t := erofs.New()
 	names := map[*entry]string{} // the first of each
-	r.dateDirectories()
 	for _, p := range r.paths() {
 		e := r.entries[p]
 		if e.mode&fs.ModeNamedPipe != 0 {

@@ -180,11 +180,11 @@ func (b *baker) addRuntimeDir(dir string, skip []string) error {
 	return b.dateSources(dir, fromRuntime)
 }
 
-// dateSources gives Python sources below dir, "" for all, the time that their compiled form names.
+// dateSources pins the time of Python sources below dir, "" for all, that their compiled form names.
 //
 // Python compiles a module anew unless the compiled form in __pycache__ names
-// the source's time and size (PEP 3147, PEP 552), and files in images have the
-// time 0. Compiling takes seconds at each boot.
+// the source's time and size (PEP 3147, PEP 552). Compiling takes seconds at each
+// boot: no other time may take its place.
 func (b *baker) dateSources(dir string, from origin) error {
 	for p, e := range b.root.entries {
 		if !under(p, dir) || e.from != from || path.Base(path.Dir(p)) != "__pycache__" || !strings.HasSuffix(p, ".pyc") {
@@ -205,7 +205,7 @@ func (b *baker) dateSources(dir string, from origin) error {
 			return ioError(err)
 		}
 		if ok && uint32(st.ModTime().Unix()) == mtime && uint32(source.size) == size {
-			source.mtime = int64(mtime)
+			source.mtime, source.pinned = int64(mtime), true
 		}
 	}
 	return nil

@@ -45,12 +45,12 @@ func TestAddRuntime(t *testing.T) {
 	if !strings.Contains(strings.Join(*said, "\n"), "Python") {
 		t.Errorf("bake said %q, want a word about Python", *said)
 	}
-	for name, want := range map[string]int64{
-		"os.py": when, "old.py": 0, "long.py": 0, "hash.py": 0, "cut.py": 0, "json/__init__.py": 0, "email/test/t.py": 0,
+	for name, pinned := range map[string]bool{
+		"os.py": true, "old.py": false, "long.py": false, "hash.py": false, "cut.py": false, "json/__init__.py": false, "email/test/t.py": false,
 	} {
 		e := b.root.entries[filepath.Join(lib, name)]
-		if e == nil || e.mtime != want {
-			t.Errorf("%s is %+v, want it with the time %d", name, e, want)
+		if e == nil || e.pinned != pinned || pinned && e.mtime != when {
+			t.Errorf("%s is %+v, want its time %d pinned: %v", name, e, when, pinned)
 		}
 	}
 	for _, name := range []string{"test", "idlelib", "site-packages", "config-3.99-x86_64"} {

@@ -222,8 +222,22 @@ func (b *Builder) bake(r *Recipe, dir, out string) error {
 		}
 		o.Owners = append(o.Owners, owner)
 	}
-	_, err := bake.Bake(o)
+	var err error
+	if o.Epoch, err = bake.ParseEpoch(b.getenv("SOURCE_DATE_EPOCH")); err != nil {
+		return err
+	}
+	_, err = bake.Bake(o)
 	return err
+}
+
+// getenv returns a variable of the user's environment, "" if it is not set.
+func (b *Builder) getenv(name string) string {
+	for _, e := range b.Env {
+		if v, ok := strings.CutPrefix(e, name+"="); ok {
+			return v
+		}
+	}
+	return ""
 }
 
 // buildEnv returns the environment of builds: the user's, without what would

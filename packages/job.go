@@ -96,10 +96,8 @@ func (j *job) prepare() error {
 		return err
 	}
 	pathList := at("tools")
-	for _, e := range j.b.Env {
-		if v, ok := strings.CutPrefix(e, "PATH="); ok {
-			pathList += ":" + v
-		}
+	if v := j.b.getenv("PATH"); v != "" {
+		pathList += ":" + v
 	}
 	set := map[string]string{
 		"PATH": pathList, "HOST": cc.Tuple, "ROOT": at("root"), "RECIPE": at("recipe"), "BUILD": j.dir,

@@ -118,7 +118,7 @@ func unpackTar(r io.Reader, top *os.Root) ([]File, error) {
 		if err != nil {
 			return nil, err
 		}
-		f := File{Path: path.Clean("/" + h.Name), Mode: h.FileInfo().Mode(), UID: uint32(h.Uid), GID: uint32(h.Gid)}
+		f := File{Path: path.Clean("/" + h.Name), Mode: h.FileInfo().Mode(), Time: h.ModTime, UID: uint32(h.Uid), GID: uint32(h.Gid)}
 		if isDoc(f.Path) {
 			continue
 		}

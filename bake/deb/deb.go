@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"time"
 )
 
 // An Error says what is wrong with a package or with its name. Its message is
@@ -48,6 +49,7 @@ type File struct {
 	Host     string      // regular file: where its content is
 	Size     int64       // of the content, bytes
 	Link     string      // target of a symbolic link
+	Time     time.Time   // of the last change
 	UID, GID uint32
 
 	// Changed says that an installed package's file of configuration is not

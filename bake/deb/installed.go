@@ -118,7 +118,7 @@ func Installed(host string) (File, error) {
 	if err != nil {
 		return File{}, err
 	}
-	f := File{Path: host, Mode: st.Mode() & typeBits}
+	f := File{Path: host, Mode: st.Mode() & typeBits, Time: st.ModTime()}
 	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
 		f.UID, f.GID = sys.Uid, sys.Gid
 	}

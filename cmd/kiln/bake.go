@@ -32,7 +32,11 @@ name or path; it need not be named where they have only one. Nothing of a
 package is run, so what only its installation would make is not there.
 
 With --trace, COMMAND is run here first, to its end, and each file that it and
-its children open or ask about is added (source "traced" in kiln inspect).`,
+its children open or ask about is added (source "traced" in kiln inspect).
+
+Files keep their times. If the variable SOURCE_DATE_EPOCH is set, to seconds
+since 1970, none is newer: what was compiled today then gives the same image as
+what is compiled tomorrow.`,
 	flags: bakeFlags,
 }
 
@@ -132,7 +136,11 @@ func (a *app) bake(o bake.Options) (int, error) {
 	defer p.stop()
 	o.Progress, o.LibraryDirs = p.show, a.libraryDirs()
 	o.Hint = func(line string) { a.note([]string{"hint: " + line}) }
-	err := interruptible(func(ctx context.Context) error {
+	var err error
+	if o.Epoch, err = bake.ParseEpoch(a.getenv("SOURCE_DATE_EPOCH")); err != nil {
+		return exitFailure, err
+	}
+	err = interruptible(func(ctx context.Context) error {
 		o.Context = ctx
 		_, err := bake.Bake(o)
 		return err

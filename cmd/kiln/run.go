@@ -206,7 +206,11 @@ func (a *app) bakeTemporary(o bake.Options, dir string) (string, error) {
 	out := filepath.Join(dir, "image")
 	p := newProgress(a)
 	defer p.stop()
-	err := interruptible(func(ctx context.Context) error {
+	var err error
+	if o.Epoch, err = bake.ParseEpoch(a.getenv("SOURCE_DATE_EPOCH")); err != nil {
+		return "", err
+	}
+	err = interruptible(func(ctx context.Context) error {
 		o.Hint = func(line string) { a.note([]string{"hint: " + line}) }
 		o.Context, o.Output, o.Progress, o.LibraryDirs = ctx, out, p.show, a.libraryDirs()
 		_, err := bake.Bake(o)

@@ -146,7 +146,7 @@ func runKiln(ts *testscript.TestScript, neg bool, args []string) {
 // environment is the script's own, with what tools need.
 func environment(ts *testscript.TestScript) []string {
 	env := os.Environ()
-	for _, name := range []string{"HOME", "PATH", "TMPDIR", "WORK", "XDG_CACHE_HOME"} {
+	for _, name := range []string{"SOURCE_DATE_EPOCH", "HOME", "PATH", "TMPDIR", "WORK", "XDG_CACHE_HOME"} {
 		env = append(env, fmt.Sprintf("%s=%s", name, ts.Getenv(name)))
 	}
 	return env
