@@ -2,6 +2,7 @@
 // checks it: the layout is the architecture.
 //
 //	cmd/kiln → packages → cc, bake, run → image → standard library
+//	cmd/kiln → instance → standard library
 //	run/volume/files → kernel/fs: block, ext4, iso9660
 //	kernel (main) → sentry → fs, virtio → machine, metal/abi
 package imports_test
@@ -32,7 +33,7 @@ type rule struct {
 }
 
 // host are the folders of what does not run in a guest, tests aside.
-var host = []string{"kiln/cmd", "kiln/cc", "kiln/bake", "kiln/run", "kiln/image", "kiln/packages"}
+var host = []string{"kiln/cmd", "kiln/cc", "kiln/bake", "kiln/run", "kiln/image", "kiln/packages", "kiln/instance"}
 
 // onDisk are the file systems on disks, and what they need. They know nothing of
 // a machine, so that host code can look into an image with them.
@@ -56,7 +57,7 @@ var rules = []rule{
 			return ""
 		}
 		return first(p.Deps, func(dep string) bool {
-			return dep == "os/exec" || under(dep, "kiln/cmd", "kiln/cc", "kiln/bake", "kiln/run", "kiln/packages")
+			return dep == "os/exec" || under(dep, "kiln/cmd", "kiln/cc", "kiln/bake", "kiln/run", "kiln/packages", "kiln/instance")
 		})
 	}},
 	{"the image format needs only the standard library", func(p pkg) string {
@@ -70,6 +71,12 @@ var rules = []rule{
 			return ""
 		}
 		return first(p.Deps, func(dep string) bool { return under(dep, "kiln/cmd") })
+	}},
+	{"the records of instances know nothing of what runs", func(p pkg) string {
+		if !under(p.ImportPath, "kiln/instance") {
+			return ""
+		}
+		return first(p.Imports, func(dep string) bool { return under(dep, "kiln") && !under(dep, "kiln/instance") })
 	}},
 	{"gVisor only under kernel/sentry", func(p pkg) string {
 		if under(p.ImportPath, "kiln/kernel/sentry") {
@@ -172,6 +179,7 @@ func TestRules(t *testing.T) {
 		{ImportPath: "kiln/kernel/virtio", Deps: []string{"os/exec"}},
 		{ImportPath: "kiln/image", Imports: []string{"io", "github.com/a/b"}},
 		{ImportPath: "kiln/run/qemu", Deps: []string{"kiln/cmd/kiln"}},
+		{ImportPath: "kiln/instance", Imports: []string{"kiln/run"}},
 		{ImportPath: "kiln/kernel", Imports: []string{"gvisor.dev/gvisor/pkg/abi"}},
 		{ImportPath: "kiln/kernel/virtio/net", Deps: []string{"kiln/kernel/sentry"}},
 		{ImportPath: "kiln/bake", SFiles: []string{"stub_amd64.s"}},
