@@ -6,8 +6,10 @@ import (
 	"kiln/image/bootinfo"
 	"kiln/kernel/metal/cpu"
 	"kiln/kernel/metal/frame"
+	"kiln/kernel/metal/linux"
 	"kiln/kernel/metal/multiboot"
 	"kiln/kernel/metal/pvh"
+	"kiln/kernel/metal/raw"
 	"kiln/kernel/metal/region"
 )
 
@@ -76,7 +78,7 @@ func boot(info, loader uint64) *thread {
 
 // readHeader copies the boot header, which bake wrote at a fixed place.
 func readHeader() {
-	h := at[bootinfo.Header](bootinfo.LoadBase + bootinfo.HeaderOffset)
+	h := raw.At[bootinfo.Header](bootinfo.LoadBase + bootinfo.HeaderOffset)
 	if h.Magic != bootinfo.Magic || h.Version != bootinfo.Version || h.Size != bootinfo.HeaderSize {
 		fatalBoot("the image's boot header is not this metal's")
 	}
@@ -142,7 +144,7 @@ func initFrames() bootinfo.Range {
 	if !inRAM(states) || states.End() > bootinfo.BootMapSize {
 		fatalBoot("not enough memory for the image: give the machine more (kiln run -M)")
 	}
-	frames.Init(0, bytesAt(uintptr(states.Addr), uintptr(states.Size)))
+	frames.Init(0, raw.Bytes(uintptr(states.Addr), uintptr(states.Size)))
 	tables.Init(&frames, 0, cpu.ClearPage)
 	for i := range ramCount {
 		addFree(ram[i].Addr, min(ram[i].End(), bootinfo.BootMapSize), states)
@@ -151,7 +153,7 @@ func initFrames() bootinfo.Range {
 	if array == 0 {
 		fatalBoot("not enough memory for the image: give the machine more (kiln run -M)")
 	}
-	regions.Init(unsafe.Slice(at[region.Region](uintptr(array)), maxRegions))
+	regions.Init(unsafe.Slice(raw.At[region.Region](uintptr(array)), maxRegions))
 	regionsPhys = array
 	return states
 }
@@ -202,9 +204,9 @@ func switchTables(c *percpu, states bootinfo.Range) {
 	c.cr3 = uintptr(kernelRoot)
 	cpu.WriteCR3(uint64(kernelRoot))
 	directMap = directMapBase
-	frames.Moved(directMap, bytesAt(directMap+uintptr(states.Addr), uintptr(states.Size)))
+	frames.Moved(directMap, raw.Bytes(directMap+uintptr(states.Addr), uintptr(states.Size)))
 	tables.Moved(directMap)
-	regions.Moved(unsafe.Slice(at[region.Region](directMap+uintptr(regionsPhys)), maxRegions))
+	regions.Moved(unsafe.Slice(raw.At[region.Region](directMap+uintptr(regionsPhys)), maxRegions))
 	for i := range ramCount {
 		if end := ram[i].End(); end > bootinfo.BootMapSize {
 			addFree(max(ram[i].Addr, bootinfo.BootMapSize), end, states)
@@ -253,16 +255,6 @@ func startKernel() *thread {
 
 // Auxiliary vector types.
 const (
-	atNull         = 0
-	atPagesz       = 6
-	atEntry        = 9
-	atUID          = 11
-	atEUID         = 12
-	atGID          = 13
-	atEGID         = 14
-	atSecure       = 23
-	atRandom       = 25
-	atSysinfoEHDR  = 33
 	maxKernelWords = 512 // of argv and envp
 )
 
@@ -273,7 +265,7 @@ func buildStack(base, top uintptr) uintptr {
 	prefault(top-4*frame.Size, top)
 	random := top - 16
 	for i := range uintptr(2) {
-		*at[uint64](random + 8*i) = randomWord()
+		*raw.At[uint64](random + 8*i) = randomWord()
 	}
 	var words [maxKernelWords]uintptr
 	n := 1
@@ -284,23 +276,23 @@ func buildStack(base, top uintptr) uintptr {
 	words[n] = 0
 	n++
 	aux := [...][2]uintptr{
-		{atPagesz, frame.Size},
-		{atEntry, uintptr(header.KernelEntry)},
-		{atUID, 0}, {atEUID, 0}, {atGID, 0}, {atEGID, 0}, {atSecure, 0},
-		{atRandom, random},
-		{atSysinfoEHDR, buildVDSO()},
-		{atNull, 0},
+		{linux.AT_PAGESZ, frame.Size},
+		{linux.AT_ENTRY, uintptr(header.KernelEntry)},
+		{linux.AT_UID, 0}, {linux.AT_EUID, 0}, {linux.AT_GID, 0}, {linux.AT_EGID, 0}, {linux.AT_SECURE, 0},
+		{linux.AT_RANDOM, random},
+		{linux.AT_SYSINFO_EHDR, buildVDSO()},
+		{linux.AT_NULL, 0},
 	}
 	size := uintptr(n+2*len(aux)) * 8
 	sp := (random - size) &^ 15
 	p := sp
 	for _, w := range words[:n] {
-		*at[uintptr](p) = w
+		*raw.At[uintptr](p) = w
 		p += 8
 	}
 	for _, a := range aux {
-		*at[uintptr](p) = a[0]
-		*at[uintptr](p + 8) = a[1]
+		*raw.At[uintptr](p) = a[0]
+		*raw.At[uintptr](p + 8) = a[1]
 		p += 16
 	}
 	return sp
@@ -312,7 +304,7 @@ func stringPointers(words []uintptr, n int, r bootinfo.Range) (int, int) {
 	count := 0
 	start := directMap + uintptr(r.Addr)
 	for p := start; p < directMap+uintptr(r.End()); p++ {
-		if *at[byte](p) == 0 {
+		if *raw.At[byte](p) == 0 {
 			if n+4 > len(words) {
 				fatalBoot("too many arguments for the kernel program")
 			}

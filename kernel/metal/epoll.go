@@ -1,5 +1,10 @@
 package main
 
+import (
+	"kiln/kernel/metal/linux"
+	"kiln/kernel/metal/raw"
+)
+
 // epollWait is what a thread asked of epoll_pwait.
 type epollWait struct {
 	file   *file
@@ -10,62 +15,55 @@ type epollWait struct {
 func hostEpollCreate() int64 {
 	f, fd := newFile(fileEpoll)
 	if f == nil {
-		return -eMFILE
+		return -linux.EMFILE
 	}
 	return int64(fd)
 }
-
-// epoll_ctl operations.
-const (
-	epollAdd = 1
-	epollDel = 2
-	epollMod = 3
-)
 
 // hostEpollCtl reads struct epoll_event, which is packed: events at 0, data
 // at 4.
 func hostEpollCtl(epfd, op, fd int, event uintptr) int64 {
 	ep, f := findFile(epfd), findFile(fd)
 	if ep == nil || f == nil {
-		return -eBADF
+		return -linux.EBADF
 	}
 	if ep.kind != fileEpoll {
-		return -eINVAL
+		return -linux.EINVAL
 	}
 	switch f.kind {
 	case fileStatic, fileMemfd, fileNull, fileRandom, fileEpoll:
-		return -ePERM
+		return -linux.EPERM
 	case fileSerial:
-		if f.flags&oNonblock == 0 {
-			return -ePERM // the console blocks, as a file does
+		if f.flags&linux.O_NONBLOCK == 0 {
+			return -linux.EPERM // the console blocks, as a file does
 		}
 	}
 	w := findWatch(ep, f)
 	switch op {
-	case epollAdd:
+	case linux.EPOLL_CTL_ADD:
 		if w != nil {
-			return -eEXIST
+			return -linux.EEXIST
 		}
 		if w = newWatch(); w == nil {
-			return -eNOMEM
+			return -linux.ENOMEM
 		}
 		*w = watch{epoll: ep, file: f, fd: fd, next: f.watches}
 		f.watches = w
-	case epollDel:
+	case linux.EPOLL_CTL_DEL:
 		if w == nil {
-			return -eNOENT
+			return -linux.ENOENT
 		}
 		removeWatch(w)
 		return 0
-	case epollMod:
+	case linux.EPOLL_CTL_MOD:
 		if w == nil {
-			return -eNOENT
+			return -linux.ENOENT
 		}
 	default:
-		return -eINVAL
+		return -linux.EINVAL
 	}
-	w.events = *at[uint32](event)
-	w.data = uint64(*at[uint32](event + 4)) | uint64(*at[uint32](event + 8))<<32
+	w.events = *raw.At[uint32](event)
+	w.data = uint64(*raw.At[uint32](event + 4)) | uint64(*raw.At[uint32](event + 8))<<32
 	w.fresh = true
 	wakeEpoll(ep)
 	return 0
@@ -108,33 +106,33 @@ func readiness(f *file) uint32 {
 	switch f.kind {
 	case fileSerial:
 		if f.serial.head != f.serial.tail {
-			return epollIn | epollOut
+			return linux.EPOLLIN | linux.EPOLLOUT
 		}
-		return epollOut
+		return linux.EPOLLOUT
 	case fileEvent:
 		if f.count > 0 {
-			return epollIn | epollOut
+			return linux.EPOLLIN | linux.EPOLLOUT
 		}
-		return epollOut
+		return linux.EPOLLOUT
 	case fileIRQ:
 		if f.count > 0 {
-			return epollIn
+			return linux.EPOLLIN
 		}
 	case filePipeRead:
 		ev := uint32(0)
 		if f.count > 0 {
-			ev |= epollIn
+			ev |= linux.EPOLLIN
 		}
 		if f.peer == nil {
-			ev |= epollHup | epollRdhup
+			ev |= linux.EPOLLHUP | linux.EPOLLRDHUP
 		}
 		return ev
 	case filePipeWrite:
 		if f.peer == nil {
-			return epollOut | epollErr
+			return linux.EPOLLOUT | linux.EPOLLERR
 		}
 		if f.peer.count < pipeCapacity {
-			return epollOut
+			return linux.EPOLLOUT
 		}
 	}
 	return 0
@@ -179,10 +177,10 @@ func collect(q *epollWait) int {
 	n := 0
 	for i := range watchTop {
 		w := &watches[i]
-		if w.epoll != q.file || w.events&epollET != 0 && !w.fresh {
+		if w.epoll != q.file || w.events&linux.EPOLLET != 0 && !w.fresh {
 			continue
 		}
-		ev := readiness(w.file) & (w.events | epollErr | epollHup)
+		ev := readiness(w.file) & (w.events | linux.EPOLLERR | linux.EPOLLHUP)
 		if ev == 0 {
 			continue
 		}
@@ -190,9 +188,9 @@ func collect(q *epollWait) int {
 			break
 		}
 		p := q.events + 12*uintptr(n)
-		*at[uint32](p) = ev
-		*at[uint32](p + 4) = uint32(w.data)
-		*at[uint32](p + 8) = uint32(w.data >> 32)
+		*raw.At[uint32](p) = ev
+		*raw.At[uint32](p + 4) = uint32(w.data)
+		*raw.At[uint32](p + 8) = uint32(w.data >> 32)
 		w.fresh = false
 		n++
 	}
@@ -206,7 +204,7 @@ const forever = 1<<63 - 1
 func hostEpollWait(t *thread, epfd int, events uintptr, max int, timeout int64) int64 {
 	ep := findFile(epfd)
 	if ep == nil || ep.kind != fileEpoll || max <= 0 {
-		return -eBADF
+		return -linux.EBADF
 	}
 	thisCPU().irqPending = 0 // whatever is due is reported here
 	t.epoll = epollWait{file: ep, events: events, max: max}

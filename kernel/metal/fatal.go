@@ -4,6 +4,7 @@ import (
 	"kiln/image/bootinfo"
 	"kiln/image/ending"
 	"kiln/kernel/metal/cpu"
+	"kiln/kernel/metal/raw"
 	"kiln/kernel/metal/symbol"
 )
 
@@ -31,12 +32,12 @@ func exitMachine(code uint8) {
 	tripleFault()
 }
 
-func loadIDT(p *uint16) { cpu.LoadIDT(addrOf(p)) }
+func loadIDT(p *uint16) { cpu.LoadIDT(raw.Addr(p)) }
 
 // tripleFault faults with no interrupt table loaded.
 func tripleFault() {
 	cpu.Out8(0x64, 0xfe) // keyboard controller: reset, where there is one
-	*at[byte](0) = 0
+	*raw.At[byte](0) = 0
 	cpu.Halt()
 }
 
@@ -188,7 +189,7 @@ func printTraceback(r *registers) {
 	ret := uintptr(r.RSP + size) // where the caller's address is
 	// A frame pointer that leads there would show the caller once more.
 	if ok && readable(ret) && uintptr(r.RBP)+8 != ret {
-		printPC(*at[uint64](ret), depth)
+		printPC(*raw.At[uint64](ret), depth)
 		depth++
 	}
 	fp := uintptr(r.RBP)
@@ -196,8 +197,8 @@ func printTraceback(r *registers) {
 		if !readable(fp) || !readable(fp+8) {
 			return
 		}
-		pc := *at[uint64](fp + 8)
-		next := *at[uintptr](fp)
+		pc := *raw.At[uint64](fp + 8)
+		next := *raw.At[uintptr](fp)
 		if pc == 0 {
 			return
 		}
@@ -222,7 +223,7 @@ func functions(pc uint64) (table []byte, text uint64) {
 	if pc >= bootinfo.KernelBase {
 		r, text = header.KernelFuncs, uint64(1<<64+bootinfo.KernelLinkText)
 	}
-	return bytesAt(uintptr(r.Addr), uintptr(r.Size)), text
+	return raw.Bytes(uintptr(r.Addr), uintptr(r.Size)), text
 }
 
 func mapped(addr uintptr) bool {

@@ -6,7 +6,9 @@ import (
 	"kiln/image/bootinfo"
 	"kiln/kernel/metal/abi"
 	"kiln/kernel/metal/frame"
+	"kiln/kernel/metal/linux"
 	"kiln/kernel/metal/pagetable"
+	"kiln/kernel/metal/raw"
 )
 
 // Kinds of host files.
@@ -29,21 +31,6 @@ const (
 	maxWatches   = 512
 	pipeCapacity = 65536
 	pipeOrder    = 4
-
-	oNonblock = 0x800
-	oAccmode  = 3
-	oWronly   = 1
-	oRdwr     = 2
-)
-
-// Poll events, include/uapi/linux/eventpoll.h.
-const (
-	epollIn    = 0x001
-	epollOut   = 0x004
-	epollErr   = 0x008
-	epollHup   = 0x010
-	epollRdhup = 0x2000
-	epollET    = 1 << 31
 )
 
 // file is an open host file. Descriptors are indices into files.
@@ -84,11 +71,11 @@ var (
 
 // initFiles makes the tables and descriptors 0, 1 and 2: the console.
 func initFiles() {
-	files = at[[maxFiles]file](allocTable(unsafe.Sizeof(*files)))
-	watches = at[[maxWatches]watch](allocTable(unsafe.Sizeof(*watches)))
-	files[0] = file{kind: fileSerial, serial: &console, flags: oRdwr}
+	files = raw.At[[maxFiles]file](allocTable(unsafe.Sizeof(*files)))
+	watches = raw.At[[maxWatches]watch](allocTable(unsafe.Sizeof(*watches)))
+	files[0] = file{kind: fileSerial, serial: &console, flags: linux.O_RDWR}
 	for fd := 1; fd <= 2; fd++ {
-		files[fd] = file{kind: fileSerial, serial: &console, flags: oWronly}
+		files[fd] = file{kind: fileSerial, serial: &console, flags: linux.O_WRONLY}
 	}
 	console.listen(&files[0], serialVector)
 }
@@ -108,7 +95,7 @@ func allocTable(size uintptr) uintptr {
 func newFile(kind uint8) (*file, int) {
 	for fd := range files {
 		if f := &files[fd]; f.kind == fileFree {
-			*f = file{kind: kind, flags: oRdwr}
+			*f = file{kind: kind, flags: linux.O_RDWR}
 			return f, fd
 		}
 	}
@@ -127,12 +114,12 @@ func findFile(fd int) *file {
 func hostOpen(path uintptr, flags int) int64 {
 	f, fd := newFile(fileStatic)
 	if f == nil {
-		return -eMFILE
+		return -linux.EMFILE
 	}
 	f.flags = flags
 	if !openPath(f, path) {
 		f.kind = fileFree
-		return -eNOENT
+		return -linux.ENOENT
 	}
 	return int64(fd)
 }
@@ -186,11 +173,11 @@ func formatHex(buf *[18]byte, v uint64) {
 // pathIs compares a NUL-terminated path with s.
 func pathIs(path uintptr, s string) bool {
 	for i := range len(s) {
-		if *at[byte](path + uintptr(i)) != s[i] {
+		if *raw.At[byte](path + uintptr(i)) != s[i] {
 			return false
 		}
 	}
-	return *at[byte](path + uintptr(len(s))) == 0
+	return *raw.At[byte](path + uintptr(len(s))) == 0
 }
 
 func staticString(f *file, s string) {
@@ -208,7 +195,7 @@ func staticRange(f *file, r bootinfo.Range) bool {
 func hostClose(fd int) int64 {
 	f := findFile(fd)
 	if f == nil {
-		return -eBADF
+		return -linux.EBADF
 	}
 	for f.watches != nil {
 		removeWatch(f.watches)
@@ -239,34 +226,34 @@ func hostClose(fd int) int64 {
 func hostFcntl(fd, cmd int, arg uintptr) int64 {
 	f := findFile(fd)
 	if f == nil {
-		return -eBADF
+		return -linux.EBADF
 	}
 	switch cmd {
-	case 0, 1030: // F_DUPFD, F_DUPFD_CLOEXEC
+	case linux.F_DUPFD, linux.F_DUPFD_CLOEXEC:
 		return dupFile(f)
-	case 1: // F_GETFD
-		return 1
-	case 2: // F_SETFD
+	case linux.F_GETFD:
+		return linux.FD_CLOEXEC
+	case linux.F_SETFD:
 		return 0
-	case 3: // F_GETFL
+	case linux.F_GETFL:
 		return int64(f.flags)
-	case 4: // F_SETFL
-		f.flags = f.flags&^oNonblock | int(arg)&oNonblock
+	case linux.F_SETFL:
+		f.flags = f.flags&^linux.O_NONBLOCK | int(arg)&linux.O_NONBLOCK
 		return 0
-	case 1033, 1034: // F_ADD_SEALS, F_GET_SEALS
+	case linux.F_ADD_SEALS, linux.F_GET_SEALS:
 		return 0
 	}
-	return -eINVAL
+	return -linux.EINVAL
 }
 
 // dupFile duplicates a device; other files have state that cannot be shared.
 func dupFile(f *file) int64 {
 	if f.kind != fileSerial && f.kind != fileNull && f.kind != fileRandom {
-		return -eINVAL
+		return -linux.EINVAL
 	}
 	n, fd := newFile(f.kind)
 	if n == nil {
-		return -eMFILE
+		return -linux.EMFILE
 	}
 	n.serial, n.flags = f.serial, f.flags
 	return int64(fd)
@@ -275,12 +262,12 @@ func dupFile(f *file) int64 {
 // hostFstatfs writes struct statfs: the block size.
 func hostFstatfs(fd int, buf uintptr) int64 {
 	if findFile(fd) == nil {
-		return -eBADF
+		return -linux.EBADF
 	}
 	for i := range uintptr(120 / 8) {
-		*at[uint64](buf + 8*i) = 0
+		*raw.At[uint64](buf + 8*i) = 0
 	}
-	*at[uint64](buf + 8) = frame.Size // f_bsize
+	*raw.At[uint64](buf + 8) = frame.Size // f_bsize
 	return 0
 }
 
@@ -289,26 +276,26 @@ func hostFstatfs(fd int, buf uintptr) int64 {
 func hostFstat(fd int, buf uintptr) int64 {
 	f := findFile(fd)
 	if f == nil {
-		return -eBADF
+		return -linux.EBADF
 	}
 	for i := range uintptr(144 / 8) {
-		*at[uint64](buf + 8*i) = 0
+		*raw.At[uint64](buf + 8*i) = 0
 	}
-	mode := uint32(0o100600) // regular
+	mode := uint32(linux.S_IFREG | 0o600)
 	switch f.kind {
 	case fileSerial, fileNull, fileRandom:
-		mode = 0o020620 // character device
+		mode = linux.S_IFCHR | 0o620
 	case filePipeRead, filePipeWrite:
-		mode = 0o010600
+		mode = linux.S_IFIFO | 0o600
 	}
-	*at[uint64](buf) = 1                   // st_dev
-	*at[uint64](buf + 8) = uint64(fd) + 1  // st_ino
-	*at[uint64](buf + 16) = 1              // st_nlink
-	*at[uint32](buf + 24) = mode           // st_mode
-	*at[uint64](buf + 48) = uint64(f.size) // st_size
-	*at[uint64](buf + 56) = frame.Size     // st_blksize
+	*raw.At[uint64](buf) = 1                   // st_dev
+	*raw.At[uint64](buf + 8) = uint64(fd) + 1  // st_ino
+	*raw.At[uint64](buf + 16) = 1              // st_nlink
+	*raw.At[uint32](buf + 24) = mode           // st_mode
+	*raw.At[uint64](buf + 48) = uint64(f.size) // st_size
+	*raw.At[uint64](buf + 56) = frame.Size     // st_blksize
 	if f.kind == fileMemfd {
-		*at[uint64](buf + 64) = uint64(memfdPages(f)) * 8 // st_blocks, 512 bytes each
+		*raw.At[uint64](buf + 64) = uint64(memfdPages(f)) * 8 // st_blocks, 512 bytes each
 	}
 	return 0
 }
@@ -316,19 +303,19 @@ func hostFstat(fd int, buf uintptr) int64 {
 func hostLseek(fd int, off int64, whence int) int64 {
 	f := findFile(fd)
 	if f == nil {
-		return -eBADF
+		return -linux.EBADF
 	}
 	if f.kind != fileStatic && f.kind != fileMemfd {
-		return -eSPIPE
+		return -linux.ESPIPE
 	}
 	switch whence {
-	case 1:
+	case linux.SEEK_CUR:
 		off += int64(f.off)
-	case 2:
+	case linux.SEEK_END:
 		off += int64(f.size)
 	}
 	if off < 0 {
-		return -eINVAL
+		return -linux.EINVAL
 	}
 	f.off = uintptr(off)
 	return off
@@ -337,15 +324,15 @@ func hostLseek(fd int, off int64, whence int) int64 {
 // hostIoctl: TCGETS and TIOCGWINSZ tell a terminal; there is none here.
 func hostIoctl(fd int, req, arg uintptr) int64 {
 	if findFile(fd) == nil {
-		return -eBADF
+		return -linux.EBADF
 	}
-	return -eNOTTY
+	return -linux.ENOTTY
 }
 
 func hostFtruncate(fd int, size uintptr) int64 {
 	f := findFile(fd)
 	if f == nil || f.kind != fileMemfd || size > memfdWindow {
-		return -eINVAL
+		return -linux.EINVAL
 	}
 	if size < f.size {
 		dropKernelPages(f.data+(size+frame.Size-1)&^(frame.Size-1), f.data+f.size)
@@ -354,33 +341,27 @@ func hostFtruncate(fd int, size uintptr) int64 {
 	return 0
 }
 
-// Fallocate modes, include/uapi/linux/falloc.h.
-const (
-	fallocKeepSize  = 1
-	fallocPunchHole = 2
-)
-
 func hostFallocate(fd, mode int, off, length uintptr) int64 {
 	f := findFile(fd)
 	if f == nil || f.kind != fileMemfd || off+length > memfdWindow || off+length < off {
-		return -eINVAL
+		return -linux.EINVAL
 	}
 	switch {
-	case mode&fallocPunchHole != 0:
+	case mode&linux.FALLOC_FL_PUNCH_HOLE != 0:
 		start := (off + frame.Size - 1) &^ (frame.Size - 1)
 		end := (off + length) &^ (frame.Size - 1)
 		if start < end {
 			dropKernelPages(f.data+start, f.data+end)
 		}
 		return 0
-	case mode&^fallocKeepSize != 0:
-		return -eOPNOTSUPP
+	case mode&^linux.FALLOC_FL_KEEP_SIZE != 0:
+		return -linux.EOPNOTSUPP
 	}
-	if mode&fallocKeepSize == 0 {
+	if mode&linux.FALLOC_FL_KEEP_SIZE == 0 {
 		f.size = max(f.size, off+length)
 	}
 	if populate(f.data+off, length, userReserve) != 0 {
-		return -eNOSPC
+		return -linux.ENOSPC
 	}
 	return 0
 }
@@ -392,13 +373,13 @@ func hostMemfd() int64 {
 		}
 		f, fd := newFile(fileMemfd)
 		if f == nil {
-			return -eMFILE
+			return -linux.EMFILE
 		}
 		f.data = memfdBase + uintptr(i)*memfdWindow
 		memfds[i] = f
 		return int64(fd)
 	}
-	return -eMFILE
+	return -linux.EMFILE
 }
 
 // memfdCovers reports whether addr, in the memfd area, is inside a file.

@@ -3,15 +3,17 @@ package main
 import (
 	"kiln/kernel/metal/cpu"
 	"kiln/kernel/metal/frame"
+	"kiln/kernel/metal/linux"
+	"kiln/kernel/metal/raw"
 )
 
 func hostRead(t *thread, fd int, buf, n uintptr) int64 {
 	f := findFile(fd)
 	if f == nil {
-		return -eBADF
+		return -linux.EBADF
 	}
-	res := readFile(f, bytesAt(buf, n))
-	if res != -eAGAIN || f.flags&oNonblock != 0 {
+	res := readFile(f, raw.Bytes(buf, n))
+	if res != -linux.EAGAIN || f.flags&linux.O_NONBLOCK != 0 {
 		return res
 	}
 	return waitFor(t, f, waitRead)
@@ -20,10 +22,10 @@ func hostRead(t *thread, fd int, buf, n uintptr) int64 {
 func hostWrite(t *thread, fd int, buf, n uintptr) int64 {
 	f := findFile(fd)
 	if f == nil {
-		return -eBADF
+		return -linux.EBADF
 	}
-	res := writeFile(f, bytesAt(buf, n))
-	if res != -eAGAIN || f.flags&oNonblock != 0 {
+	res := writeFile(f, raw.Bytes(buf, n))
+	if res != -linux.EAGAIN || f.flags&linux.O_NONBLOCK != 0 {
 		return res
 	}
 	return waitFor(t, f, waitWrite)
@@ -50,13 +52,13 @@ func restart(t *thread) {
 func readFile(f *file, p []byte) int64 {
 	switch f.kind {
 	case fileSerial:
-		if f.flags&oAccmode == oWronly {
-			return -eBADF // the Sentry lets a program open its output for reading
+		if f.flags&linux.O_ACCMODE == linux.O_WRONLY {
+			return -linux.EBADF // the Sentry lets a program open its output for reading
 		}
 		if n := f.serial.read(p); n > 0 || len(p) == 0 {
 			return int64(n)
 		}
-		return -eAGAIN
+		return -linux.EAGAIN
 	case fileNull:
 		return 0
 	case fileRandom:
@@ -68,18 +70,18 @@ func readFile(f *file, p []byte) int64 {
 		return n
 	case fileEvent, fileIRQ:
 		if len(p) < 8 {
-			return -eINVAL
+			return -linux.EINVAL
 		}
 		if f.count == 0 {
-			return -eAGAIN
+			return -linux.EAGAIN
 		}
-		*at[uint64](addrOf(&p[0])) = f.count
+		*raw.At[uint64](raw.Addr(&p[0])) = f.count
 		f.count = 0
 		return 8
 	case filePipeRead:
 		return readPipe(f, p)
 	}
-	return -eINVAL
+	return -linux.EINVAL
 }
 
 func writeFile(f *file, p []byte) int64 {
@@ -95,11 +97,11 @@ func writeFile(f *file, p []byte) int64 {
 		return n
 	case fileEvent:
 		if len(p) < 8 {
-			return -eINVAL
+			return -linux.EINVAL
 		}
-		v := *at[uint64](addrOf(&p[0]))
+		v := *raw.At[uint64](raw.Addr(&p[0]))
 		if v > 1<<64-2-f.count {
-			return -eAGAIN
+			return -linux.EAGAIN
 		}
 		f.count += v
 		fileReady(f)
@@ -107,29 +109,29 @@ func writeFile(f *file, p []byte) int64 {
 	case filePipeWrite:
 		return writePipe(f, p)
 	}
-	return -eBADF
+	return -linux.EBADF
 }
 
 func hostPread(fd int, buf, n, off uintptr) int64 {
 	f := findFile(fd)
 	switch {
 	case f == nil:
-		return -eBADF
+		return -linux.EBADF
 	case f.kind != fileStatic && f.kind != fileMemfd:
-		return -eSPIPE
+		return -linux.ESPIPE
 	}
-	return readAt(f, bytesAt(buf, n), off)
+	return readAt(f, raw.Bytes(buf, n), off)
 }
 
 func hostPwrite(fd int, buf, n, off uintptr) int64 {
 	f := findFile(fd)
 	switch {
 	case f == nil:
-		return -eBADF
+		return -linux.EBADF
 	case f.kind != fileMemfd:
-		return -eSPIPE
+		return -linux.ESPIPE
 	}
-	return writeAt(f, bytesAt(buf, n), off)
+	return writeAt(f, raw.Bytes(buf, n), off)
 }
 
 func readAt(f *file, p []byte, off uintptr) int64 {
@@ -137,16 +139,16 @@ func readAt(f *file, p []byte, off uintptr) int64 {
 		return 0
 	}
 	n := min(uintptr(len(p)), f.size-off)
-	copy(p, bytesAt(f.data+off, n))
+	copy(p, raw.Bytes(f.data+off, n))
 	return int64(n)
 }
 
 func writeAt(f *file, p []byte, off uintptr) int64 {
 	if off+uintptr(len(p)) > memfdWindow {
-		return -eINVAL
+		return -linux.EINVAL
 	}
 	f.size = max(f.size, off+uintptr(len(p)))
-	copy(bytesAt(f.data+off, uintptr(len(p))), p)
+	copy(raw.Bytes(f.data+off, uintptr(len(p))), p)
 	return int64(len(p))
 }
 
@@ -155,23 +157,23 @@ func writeAt(f *file, p []byte, off uintptr) int64 {
 func hostVector(t *thread, nr uint64, fd int, iov, count uintptr, off int64) int64 {
 	f := findFile(fd)
 	if f == nil {
-		return -eBADF
+		return -linux.EBADF
 	}
-	write := nr == 20 || nr == 296 || nr == 328
-	positional := nr != 19 && nr != 20
-	if (nr == 327 || nr == 328) && off == -1 {
+	write := nr == linux.SYS_WRITEV || nr == linux.SYS_PWRITEV || nr == linux.SYS_PWRITEV2
+	positional := nr != linux.SYS_READV && nr != linux.SYS_WRITEV
+	if (nr == linux.SYS_PREADV2 || nr == linux.SYS_PWRITEV2) && off == -1 {
 		positional = false
 	}
 	if positional && f.kind != fileStatic && f.kind != fileMemfd {
-		return -eSPIPE
+		return -linux.ESPIPE
 	}
 	total := int64(0)
 	for i := range count {
-		v := *at[[2]uintptr](iov + 16*i)
+		v := *raw.At[[2]uintptr](iov + 16*i)
 		if v[1] == 0 {
 			continue
 		}
-		p := bytesAt(v[0], v[1])
+		p := raw.Bytes(v[0], v[1])
 		var res int64
 		switch {
 		case write && positional && f.kind == fileMemfd:
@@ -187,7 +189,7 @@ func hostVector(t *thread, nr uint64, fd int, iov, count uintptr, off int64) int
 			if total > 0 {
 				return total
 			}
-			if res == -eAGAIN && f.flags&oNonblock == 0 {
+			if res == -linux.EAGAIN && f.flags&linux.O_NONBLOCK == 0 {
 				if write {
 					return waitFor(t, f, waitWrite)
 				}
@@ -206,10 +208,10 @@ func hostVector(t *thread, nr uint64, fd int, iov, count uintptr, off int64) int
 func hostEventfd(count uint64, flags int) int64 {
 	f, fd := newFile(fileEvent)
 	if f == nil {
-		return -eMFILE
+		return -linux.EMFILE
 	}
 	f.count = count
-	f.flags |= flags & oNonblock
+	f.flags |= flags & linux.O_NONBLOCK
 	return int64(fd)
 }
 
@@ -217,7 +219,7 @@ func hostEventfd(count uint64, flags int) int64 {
 func hostPipe(fds uintptr, flags int) int64 {
 	r, rfd := newFile(filePipeRead)
 	if r == nil {
-		return -eMFILE
+		return -linux.EMFILE
 	}
 	w, wfd := newFile(filePipeWrite)
 	buf := allocPages(pipeOrder)
@@ -226,11 +228,11 @@ func hostPipe(fds uintptr, flags int) int64 {
 		if w != nil {
 			w.kind = fileFree
 		}
-		return -eMFILE
+		return -linux.EMFILE
 	}
-	r.data, r.flags, r.peer = buf, flags&oNonblock, w
-	w.data, w.flags, w.peer = buf, flags&oNonblock|1, r
-	*at[[2]int32](fds) = [2]int32{int32(rfd), int32(wfd)}
+	r.data, r.flags, r.peer = buf, flags&linux.O_NONBLOCK, w
+	w.data, w.flags, w.peer = buf, flags&linux.O_NONBLOCK|linux.O_WRONLY, r
+	*raw.At[[2]int32](fds) = [2]int32{int32(rfd), int32(wfd)}
 	return 0
 }
 
@@ -242,11 +244,11 @@ func readPipe(r *file, p []byte) int64 {
 		if r.peer == nil {
 			return 0
 		}
-		return -eAGAIN
+		return -linux.EAGAIN
 	}
 	n := min(uintptr(len(p)), uintptr(r.count))
 	for i := range n {
-		p[i] = *at[byte](r.data + (r.off+i)%pipeCapacity)
+		p[i] = *raw.At[byte](r.data + (r.off+i)%pipeCapacity)
 	}
 	r.off = (r.off + n) % pipeCapacity
 	r.count -= uint64(n)
@@ -259,14 +261,14 @@ func readPipe(r *file, p []byte) int64 {
 func writePipe(w *file, p []byte) int64 {
 	r := w.peer
 	if r == nil {
-		return -ePIPE
+		return -linux.EPIPE
 	}
 	n := min(uintptr(len(p)), pipeCapacity-uintptr(r.count))
 	if n == 0 && len(p) > 0 {
-		return -eAGAIN
+		return -linux.EAGAIN
 	}
 	for i := range n {
-		*at[byte](r.data + (r.off+uintptr(r.count)+i)%pipeCapacity) = p[i]
+		*raw.At[byte](r.data + (r.off+uintptr(r.count)+i)%pipeCapacity) = p[i]
 	}
 	r.count += uint64(n)
 	fileReady(r)
@@ -284,7 +286,7 @@ func closePipe(f *file) {
 
 // hostGetrandom fills a buffer.
 func hostGetrandom(buf, n uintptr) int64 {
-	fillRandom(bytesAt(buf, n))
+	fillRandom(raw.Bytes(buf, n))
 	return int64(n)
 }
 

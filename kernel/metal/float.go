@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"kiln/kernel/metal/cpu"
+	"kiln/kernel/metal/raw"
 )
 
 // Floating point state, in one of two modes.
@@ -62,11 +63,11 @@ func initFloatMode(c *percpu, avx bool) {
 
 // initFloat makes area hold the initial state.
 func initFloat(area uintptr) {
-	*at[uint16](area) = defaultFCW
-	*at[uint32](area + fxMXCSR) = defaultMXCSR
+	*raw.At[uint16](area) = defaultFCW
+	*raw.At[uint32](area + fxMXCSR) = defaultMXCSR
 	// XSTATE_BV = 0 would do for XRSTOR, but then XSAVE's legacy part
 	// would not be what a signal frame shows.
-	*at[uint64](area + xsaveBV) = componentSSE
+	*raw.At[uint64](area + xsaveBV) = componentSSE
 }
 
 // floatSize is the length of a thread's floating point state in bytes.

@@ -1,13 +1,14 @@
 package main
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"kiln/kernel/metal/linux"
+	"kiln/kernel/metal/raw"
+)
 
 // Futex operations, include/uapi/linux/futex.h.
 const (
-	futexWait        = 0
-	futexWake        = 1
-	futexWaitBitset  = 9
-	futexWakeBitset  = 10
 	futexCommandMask = 0x7f // without PRIVATE and CLOCK_REALTIME
 )
 
@@ -24,14 +25,14 @@ func futexQueue(addr uintptr) **thread {
 // FUTEX_WAIT are relative, those of FUTEX_WAIT_BITSET absolute.
 func hostFutex(t *thread, addr uintptr, op int, val uint32, timeout uintptr) int64 {
 	switch op & futexCommandMask {
-	case futexWait, futexWaitBitset:
-		if atomic.LoadUint32(at[uint32](addr)) != val {
-			return -eAGAIN
+	case linux.FUTEX_WAIT, linux.FUTEX_WAIT_BITSET:
+		if atomic.LoadUint32(raw.At[uint32](addr)) != val {
+			return -linux.EAGAIN
 		}
 		deadline := uint64(0)
 		if timeout != 0 {
 			deadline = timespec(timeout)
-			if op&futexCommandMask == futexWait {
+			if op&futexCommandMask == linux.FUTEX_WAIT {
 				deadline += now()
 			}
 			deadline = max(deadline, 1)
@@ -45,7 +46,7 @@ func hostFutex(t *thread, addr uintptr, op int, val uint32, timeout uintptr) int
 		*p = t
 		block(t, waitFutex, deadline)
 		return blocked
-	case futexWake, futexWakeBitset:
+	case linux.FUTEX_WAKE, linux.FUTEX_WAKE_BITSET:
 		woken := int64(0)
 		for q := *futexQueue(addr); q != nil && woken < int64(val); {
 			next := q.futexNext
@@ -57,7 +58,7 @@ func hostFutex(t *thread, addr uintptr, op int, val uint32, timeout uintptr) int
 		}
 		return woken
 	}
-	return -eNOSYS
+	return -linux.ENOSYS
 }
 
 // futexRemove takes a thread out of its queue.

@@ -1,29 +1,14 @@
 package main
 
-import "kiln/kernel/metal/abi"
+import (
+	"kiln/kernel/metal/abi"
+	"kiln/kernel/metal/linux"
+	"kiln/kernel/metal/raw"
+)
 
 // Errors, as Linux numbers them.
 const (
-	ePERM      = 1
-	eNOENT     = 2
-	eSRCH      = 3
-	eINTR      = 4
-	eBADF      = 9
-	eAGAIN     = 11
-	eNOMEM     = 12
-	eFAULT     = 14
-	eEXIST     = 17
-	eNODEV     = 19
-	eNOTDIR    = 20
-	eINVAL     = 22
-	eMFILE     = 24
-	eNOTTY     = 25
-	eNOSPC     = 28
-	eSPIPE     = 29
-	ePIPE      = 32
-	eNOSYS     = 38
-	eTIMEDOUT  = 110
-	eOPNOTSUPP = 95
+	eNOTDIR = 20
 )
 
 // blocked is what a hostcall's handler returns when the thread waits, ended,
@@ -44,150 +29,153 @@ func hostcall(t *thread) *thread {
 	return next
 }
 
-// dispatch makes one hostcall: the Linux calls (by number, arch/x86/entry/
-// syscalls/syscall_64.tbl) that the Go runtime and the Sentry make of their
+// dispatch makes one hostcall: the Linux calls that the Go runtime and the Sentry make of their
 // host, and the private ones of package abi. docs/hostcalls.md lists them.
 func dispatch(t *thread, nr uint64, a1, a2, a3, a4, a5, a6 uintptr) int64 {
 	switch nr {
 	// Memory.
-	case 9:
+	case linux.SYS_MMAP:
 		return hostMmap(a1, a2, int(a3), int(a4), int(int32(a5)), a6)
-	case 10:
+	case linux.SYS_MPROTECT:
 		return hostMprotect(a1, a2, int(a3))
-	case 11:
+	case linux.SYS_MUNMAP:
 		return hostMunmap(a1, a2)
-	case 12: // brk: the runtime only asks where it is
+	case linux.SYS_BRK: // the runtime only asks where it is
 		return 0
-	case 27:
+	case linux.SYS_MINCORE:
 		return hostMincore(a1, a2, a3)
-	case 28:
+	case linux.SYS_MADVISE:
 		return hostMadvise(a1, a2, int(a3))
-	case 149, 325: // mlock, mlock2
+	case linux.SYS_MLOCK, linux.SYS_MLOCK2:
 		return populate(a1, a2, userReserve)
-	case 150: // munlock
+	case linux.SYS_MUNLOCK:
 		return 0
 
 	// Files.
-	case 0:
+	case linux.SYS_READ:
 		return hostRead(t, int(a1), a2, a3)
-	case 1:
+	case linux.SYS_WRITE:
 		return hostWrite(t, int(a1), a2, a3)
-	case 2:
+	case linux.SYS_OPEN:
 		return hostOpen(a1, int(a2))
-	case 257:
+	case linux.SYS_OPENAT:
 		return hostOpen(a2, int(a3))
-	case 3:
+	case linux.SYS_CLOSE:
 		return hostClose(int(a1))
-	case 5:
+	case linux.SYS_FSTAT:
 		return hostFstat(int(a1), a2)
-	case 262: // newfstatat: only on an open file, with an empty path
-		if *at[byte](a2) == 0 {
+	case linux.SYS_NEWFSTATAT: // only on an open file, with an empty path
+		if *raw.At[byte](a2) == 0 {
 			return hostFstat(int(a1), a3)
 		}
-		return -eNOENT
-	case 8:
+		return -linux.ENOENT
+	case linux.SYS_LSEEK:
 		return hostLseek(int(a1), int64(a2), int(a3))
-	case 16:
+	case linux.SYS_IOCTL:
 		return hostIoctl(int(a1), a2, a3)
-	case 17:
+	case linux.SYS_PREAD64:
 		return hostPread(int(a1), a2, a3, a4)
-	case 18:
+	case linux.SYS_PWRITE64:
 		return hostPwrite(int(a1), a2, a3, a4)
-	case 19, 20, 295, 296, 327, 328: // readv, writev, p…v, p…v2
+	case linux.SYS_READV, linux.SYS_WRITEV, linux.SYS_PREADV, linux.SYS_PWRITEV,
+		linux.SYS_PREADV2, linux.SYS_PWRITEV2:
 		return hostVector(t, nr, int(a1), a2, a3, int64(a4))
-	case 72:
+	case linux.SYS_FCNTL:
 		return hostFcntl(int(a1), int(a2), a3)
-	case 138: // fstatfs: no type to tell
+	case linux.SYS_FSTATFS: // no type to tell
 		return hostFstatfs(int(a1), a2)
-	case 77:
+	case linux.SYS_FTRUNCATE:
 		return hostFtruncate(int(a1), a2)
-	case 285:
+	case linux.SYS_FALLOCATE:
 		return hostFallocate(int(a1), int(a2), a3, a4)
-	case 319:
+	case linux.SYS_MEMFD_CREATE:
 		return hostMemfd()
-	case 290:
+	case linux.SYS_EVENTFD2:
 		return hostEventfd(uint64(a1), int(a2))
-	case 293:
+	case linux.SYS_PIPE2:
 		return hostPipe(a1, int(a2))
-	case 291:
+	case linux.SYS_EPOLL_CREATE1:
 		return hostEpollCreate()
-	case 233:
+	case linux.SYS_EPOLL_CTL:
 		return hostEpollCtl(int(a1), int(a2), int(a3), a4)
-	case 232, 281:
+	case linux.SYS_EPOLL_WAIT, linux.SYS_EPOLL_PWAIT:
 		return hostEpollWait(t, int(a1), a2, int(a3), milliseconds(int32(a4)))
-	case 441:
+	case linux.SYS_EPOLL_PWAIT2:
 		return hostEpollWait(t, int(a1), a2, int(a3), timespecTimeout(a4))
 
 	// Threads and signals.
-	case 56:
+	case linux.SYS_CLONE:
 		return hostClone(t, a1, a2, a5)
-	case 60:
+	case linux.SYS_EXIT:
 		exitThread(t)
 		return blocked
-	case 231:
+	case linux.SYS_EXIT_GROUP:
 		hostExit(int(a1))
 		return 0
-	case 202:
+	case linux.SYS_FUTEX:
 		return hostFutex(t, a1, int(a2), uint32(a3), a4)
-	case 24:
+	case linux.SYS_SCHED_YIELD:
 		yield(t)
 		return 0
-	case 35:
+	case linux.SYS_NANOSLEEP:
 		return hostSleep(t, a1, false)
-	case 230:
-		return hostSleep(t, a3, a2&1 != 0)
-	case 39, 110: // getpid, getppid
+	case linux.SYS_CLOCK_NANOSLEEP:
+		return hostSleep(t, a3, a2&linux.TIMER_ABSTIME != 0)
+	case linux.SYS_GETPID, linux.SYS_GETPPID:
 		return 1
-	case 186:
+	case linux.SYS_GETTID:
 		return int64(t.tid)
-	case 13:
+	case linux.SYS_RT_SIGACTION:
 		return hostSigaction(int(a1), a2, a3)
-	case 14:
+	case linux.SYS_RT_SIGPROCMASK:
 		return hostSigprocmask(t, int(a1), a2, a3)
-	case 15:
+	case linux.SYS_RT_SIGRETURN:
 		return hostSigreturn(t)
-	case 131:
+	case linux.SYS_SIGALTSTACK:
 		return hostSigaltstack(t, a1, a2)
-	case 62: // kill
+	case linux.SYS_KILL:
 		return sendSignal(t, int(a2), 1)
-	case 200:
+	case linux.SYS_TKILL:
 		return hostTgkill(int(a1), int(a2))
-	case 234:
+	case linux.SYS_TGKILL:
 		return hostTgkill(int(a2), int(a3))
-	case 158:
+	case linux.SYS_ARCH_PRCTL:
 		return hostArchPrctl(t, a1, a2)
-	case 204:
+	case linux.SYS_SCHED_GETAFFINITY:
 		return hostAffinity(a2, a3)
-	case 203, 157, 218, 273, 274, 334, 160, 141, 140: // see hostcalls.md
+	case linux.SYS_SCHED_SETAFFINITY, linux.SYS_PRCTL, linux.SYS_SET_TID_ADDRESS,
+		linux.SYS_SET_ROBUST_LIST, linux.SYS_GET_ROBUST_LIST, linux.SYS_RSEQ, linux.SYS_SETRLIMIT,
+		linux.SYS_SETPRIORITY, linux.SYS_GETPRIORITY: // see hostcalls.md
 		return benign(nr)
 
 	// Time and the rest.
-	case 228:
+	case linux.SYS_CLOCK_GETTIME:
 		return hostClockGettime(int(a1), a2)
-	case 229: // clock_getres
-		*at[[2]uint64](a2) = [2]uint64{0, 1}
+	case linux.SYS_CLOCK_GETRES:
+		*raw.At[[2]uint64](a2) = [2]uint64{0, 1}
 		return 0
-	case 96:
+	case linux.SYS_GETTIMEOFDAY:
 		return hostGettimeofday(a1)
-	case 201:
+	case linux.SYS_TIME:
 		return int64((now() + clock.wallOffset) / 1_000_000_000)
-	case 318:
+	case linux.SYS_GETRANDOM:
 		return hostGetrandom(a1, a2)
-	case 63:
+	case linux.SYS_UNAME:
 		return hostUname(a1)
-	case 97:
+	case linux.SYS_GETRLIMIT:
 		return hostGetrlimit(a2)
-	case 302:
+	case linux.SYS_PRLIMIT64:
 		return hostPrlimit(a4)
-	case 98:
+	case linux.SYS_GETRUSAGE:
 		return hostGetrusage(a2)
-	case 102, 104, 107, 108: // getuid, getgid, geteuid, getegid
+	case linux.SYS_GETUID, linux.SYS_GETGID, linux.SYS_GETEUID, linux.SYS_GETEGID:
 		return 0
-	case 79:
+	case linux.SYS_GETCWD:
 		return hostGetcwd(a1, a2)
-	case 89, 267, 4, 6, 21, 269, 439: // paths: readlink(at), stat, lstat, access…
-		return -eNOENT
-	case 324: // membarrier: one CPU, and hostcalls are serializing
+	case linux.SYS_READLINK, linux.SYS_READLINKAT, linux.SYS_STAT, linux.SYS_LSTAT,
+		linux.SYS_ACCESS, linux.SYS_FACCESSAT, linux.SYS_FACCESSAT2: // there are no paths
+		return -linux.ENOENT
+	case linux.SYS_MEMBARRIER: // one CPU, and hostcalls are serializing
 		return hostMembarrier(int(a1))
 
 	case abi.SysPTNew, abi.SysPTFree, abi.SysPTMap, abi.SysPTUnmap, abi.SysPTLookup,
@@ -197,16 +185,16 @@ func dispatch(t *thread, nr uint64, a1, a2, a3, a4, a5, a6 uintptr) int64 {
 		abi.SysClockInfo, abi.SysPopulate, abi.SysFreeCounter, abi.SysPTCount, abi.SysPromised:
 		return privateCall(nr, a1, a2, a3, a4, a5)
 	}
-	return -eNOSYS
+	return -linux.ENOSYS
 }
 
 // benign answers calls that have no effect here.
 func benign(nr uint64) int64 {
 	switch nr {
-	case 157: // prctl: PR_SET_VMA and other names; EINVAL stops the runtime asking
-		return -eINVAL
-	case 334: // rseq
-		return -eNOSYS
+	case linux.SYS_PRCTL: // PR_SET_VMA and other names; EINVAL stops the runtime asking
+		return -linux.EINVAL
+	case linux.SYS_RSEQ:
+		return -linux.ENOSYS
 	}
 	return 0
 }

@@ -2,24 +2,15 @@ package main
 
 import (
 	"kiln/kernel/metal/frame"
+	"kiln/kernel/metal/linux"
 	"kiln/kernel/metal/pagetable"
+	"kiln/kernel/metal/raw"
 	"kiln/kernel/metal/region"
 )
 
 // mmap flags, protections and advice, include/uapi/asm-generic/mman-common.h.
 const (
-	mapFixed     = 0x10
-	mapAnonymous = 0x20
-	mapNoReplace = 0x100000
-
 	protMask = region.Read | region.Write | region.Exec
-
-	madvDontneed      = 4
-	madvFree          = 8
-	madvRemove        = 9
-	madvCollapse      = 25
-	madvPopulateRead  = 22
-	madvPopulateWrite = 23
 
 	// Linux's end of user space. The Sentry probes for it.
 	linuxTaskSize = 0x7ffffffff000
@@ -29,37 +20,37 @@ const (
 // windows, the root file system in the direct map.
 func hostMmap(addr, length uintptr, prot, flags, fd int, off uintptr) int64 {
 	if length == 0 || off%frame.Size != 0 {
-		return -eINVAL
+		return -linux.EINVAL
 	}
 	if length > mmapLimit-mmapBase {
-		return -eNOMEM
+		return -linux.ENOMEM
 	}
 	length = (length + frame.Size - 1) &^ (frame.Size - 1)
-	if flags&mapAnonymous == 0 {
+	if flags&linux.MAP_ANONYMOUS == 0 {
 		return mapFile(fd, off, length, flags)
 	}
-	if flags&(mapFixed|mapNoReplace) != 0 {
+	if flags&(linux.MAP_FIXED|linux.MAP_FIXED_NOREPLACE) != 0 {
 		if addr >= linuxTaskSize-length && addr < mmapBase {
-			return -eNOMEM
+			return -linux.ENOMEM
 		}
 		if addr%frame.Size != 0 {
-			return -eINVAL
+			return -linux.EINVAL
 		}
 		if !ownRange(addr, length) {
-			return -eNOMEM
+			return -linux.ENOMEM
 		}
-		if flags&mapNoReplace != 0 && regions.Overlaps(addr, addr+length) {
-			return -eEXIST
+		if flags&linux.MAP_FIXED_NOREPLACE != 0 && regions.Overlaps(addr, addr+length) {
+			return -linux.EEXIST
 		}
 		dropKernelPages(addr, addr+length)
 	} else {
 		addr = placeMapping(addr, length)
 		if addr == 0 {
-			return -eNOMEM
+			return -linux.ENOMEM
 		}
 	}
 	if !regions.Set(addr, addr+length, uint8(prot&protMask)) {
-		return -eNOMEM
+		return -linux.ENOMEM
 	}
 	return int64(addr)
 }
@@ -99,29 +90,29 @@ func placeMapping(hint, length uintptr) uintptr {
 func mapFile(fd int, off, length uintptr, flags int) int64 {
 	f := findFile(fd)
 	if f == nil {
-		return -eBADF
+		return -linux.EBADF
 	}
-	if flags&mapFixed != 0 {
-		return -eINVAL
+	if flags&linux.MAP_FIXED != 0 {
+		return -linux.EINVAL
 	}
 	switch f.kind {
 	case fileMemfd:
 		if off+length > memfdWindow {
-			return -eNOMEM
+			return -linux.ENOMEM
 		}
 		return int64(f.data + off)
 	case fileStatic:
 		if f.data%frame.Size != 0 || off >= f.size {
-			return -eNODEV
+			return -linux.ENODEV
 		}
 		return int64(f.data + off)
 	}
-	return -eNODEV
+	return -linux.ENODEV
 }
 
 func hostMunmap(addr, length uintptr) int64 {
 	if addr%frame.Size != 0 || length == 0 {
-		return -eINVAL
+		return -linux.EINVAL
 	}
 	end := (addr + length + frame.Size - 1) &^ (frame.Size - 1)
 	if addr < mmapBase || end > mmapLimit {
@@ -129,21 +120,21 @@ func hostMunmap(addr, length uintptr) int64 {
 	}
 	dropKernelPages(addr, end)
 	if !regions.Remove(addr, end) {
-		return -eNOMEM
+		return -linux.ENOMEM
 	}
 	return 0
 }
 
 func hostMprotect(addr, length uintptr, prot int) int64 {
 	if addr%frame.Size != 0 {
-		return -eINVAL
+		return -linux.EINVAL
 	}
 	end := (addr + length + frame.Size - 1) &^ (frame.Size - 1)
 	if !regions.Covered(addr, end) {
-		return -eNOMEM
+		return -linux.ENOMEM
 	}
 	if !regions.Set(addr, end, uint8(prot&protMask)) {
-		return -eNOMEM
+		return -linux.ENOMEM
 	}
 	protectKernelPages(addr, end, uint8(prot&protMask))
 	return 0
@@ -151,20 +142,20 @@ func hostMprotect(addr, length uintptr, prot int) int64 {
 
 func hostMadvise(addr, length uintptr, advice int) int64 {
 	if addr%frame.Size != 0 {
-		return -eINVAL
+		return -linux.EINVAL
 	}
 	end := (addr + length + frame.Size - 1) &^ (frame.Size - 1)
 	switch advice {
-	case madvDontneed, madvFree, madvRemove:
-		if addr >= mmapBase && end <= mmapLimit || addr >= memfdBase && end <= memfdLimit && advice == madvRemove {
+	case linux.MADV_DONTNEED, linux.MADV_FREE, linux.MADV_REMOVE:
+		if addr >= mmapBase && end <= mmapLimit || addr >= memfdBase && end <= memfdLimit && advice == linux.MADV_REMOVE {
 			dropKernelPages(addr, end)
 		}
-	case madvPopulateRead, madvPopulateWrite:
+	case linux.MADV_POPULATE_READ, linux.MADV_POPULATE_WRITE:
 		// The memory file's owner asks this to save page faults, and would
 		// never ask again after an error.
 		populate(addr, length, kernelFloor)
-	case madvCollapse:
-		return -eINVAL
+	case linux.MADV_COLLAPSE:
+		return -linux.EINVAL
 	}
 	return 0
 }
@@ -178,7 +169,7 @@ func populate(addr, length uintptr, reserve uint64) int64 {
 			continue
 		}
 		if frames.FreeFrames() <= reserve || int64(p) >= 0 || !kernelFault(p, true) {
-			return -eNOMEM
+			return -linux.ENOMEM
 		}
 	}
 	return 0
@@ -187,12 +178,12 @@ func populate(addr, length uintptr, reserve uint64) int64 {
 // hostMincore writes one byte a page: whether it has a frame.
 func hostMincore(addr, length, vec uintptr) int64 {
 	if addr%frame.Size != 0 {
-		return -eINVAL
+		return -linux.EINVAL
 	}
 	pages := (length + frame.Size - 1) / frame.Size
 	for i := range pages {
 		e, _ := tables.Lookup(kernelRoot, addr+i*frame.Size)
-		*at[bool](vec + i) = e != nil && *e&pagetable.Present != 0
+		*raw.At[bool](vec + i) = e != nil && *e&pagetable.Present != 0
 	}
 	return 0
 }

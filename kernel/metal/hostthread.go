@@ -4,30 +4,25 @@ import (
 	"unsafe"
 
 	"kiln/image/ending"
-)
-
-// Clone flags, include/uapi/linux/sched.h.
-const (
-	cloneVM     = 0x100
-	cloneThread = 0x10000
-	cloneSetTLS = 0x80000
+	"kiln/kernel/metal/linux"
+	"kiln/kernel/metal/raw"
 )
 
 // hostClone starts a thread of the kernel program: a copy of t's registers on
 // another stack. Processes there are none.
 func hostClone(t *thread, flags, stack, tls uintptr) int64 {
-	if flags&(cloneVM|cloneThread) != cloneVM|cloneThread || stack == 0 {
-		return -eINVAL
+	if flags&(linux.CLONE_VM|linux.CLONE_THREAD) != linux.CLONE_VM|linux.CLONE_THREAD || stack == 0 {
+		return -linux.EINVAL
 	}
 	n := newThread()
 	if n == nil {
-		return -eAGAIN
+		return -linux.EAGAIN
 	}
 	n.regs = t.regs
 	n.regs.RSP = uint64(stack)
 	n.kind = kindCall
 	n.fsbase = t.fsbase
-	if flags&cloneSetTLS != 0 {
+	if flags&linux.CLONE_SETTLS != 0 {
 		n.fsbase = uint64(tls)
 	}
 	n.signals.mask = t.signals.mask
@@ -38,14 +33,14 @@ func hostClone(t *thread, flags, stack, tls uintptr) int64 {
 // hostArchPrctl sets the FS base, which Go uses for its thread-local storage.
 func hostArchPrctl(t *thread, code, addr uintptr) int64 {
 	switch code {
-	case 0x1002: // ARCH_SET_FS
+	case linux.ARCH_SET_FS:
 		t.fsbase = uint64(addr)
 		return 0
-	case 0x1003: // ARCH_GET_FS
-		*at[uint64](addr) = t.fsbase
+	case linux.ARCH_GET_FS:
+		*raw.At[uint64](addr) = t.fsbase
 		return 0
 	}
-	return -eINVAL
+	return -linux.EINVAL
 }
 
 // leastSleep is the shortest relative sleep in ns. Only the Go runtime's own
@@ -72,7 +67,7 @@ func hostSleep(t *thread, ts uintptr, absolute bool) int64 {
 // timespec reads struct timespec as ns, saturated where it would overflow the
 // clock.
 func timespec(p uintptr) uint64 {
-	ts := *at[[2]int64](p)
+	ts := *raw.At[[2]int64](p)
 	if ts[0] < 0 {
 		return 0
 	}
@@ -86,29 +81,29 @@ func timespec(p uintptr) uint64 {
 func hostClockGettime(id int, ts uintptr) int64 {
 	ns := now()
 	switch id {
-	case 0, 5:
+	case linux.CLOCK_REALTIME, linux.CLOCK_REALTIME_COARSE:
 		ns += clock.wallOffset
-	case 1, 4, 6, 7:
-	case 2, 3: // CPU time of the process, the thread: all there is
+	case linux.CLOCK_MONOTONIC, linux.CLOCK_MONOTONIC_RAW, linux.CLOCK_MONOTONIC_COARSE, linux.CLOCK_BOOTTIME:
+	case linux.CLOCK_PROCESS_CPUTIME_ID, linux.CLOCK_THREAD_CPUTIME_ID: // all the time there is
 	default:
-		return -eINVAL
+		return -linux.EINVAL
 	}
-	*at[[2]uint64](ts) = [2]uint64{ns / 1_000_000_000, ns % 1_000_000_000}
+	*raw.At[[2]uint64](ts) = [2]uint64{ns / 1_000_000_000, ns % 1_000_000_000}
 	return 0
 }
 
 func hostGettimeofday(tv uintptr) int64 {
 	us := (now() + clock.wallOffset) / 1000
-	*at[[2]uint64](tv) = [2]uint64{us / 1_000_000, us % 1_000_000}
+	*raw.At[[2]uint64](tv) = [2]uint64{us / 1_000_000, us % 1_000_000}
 	return 0
 }
 
 // hostAffinity writes the mask of CPUs, from which Go takes their number.
 func hostAffinity(size, mask uintptr) int64 {
 	if size < 8 {
-		return -eINVAL
+		return -linux.EINVAL
 	}
-	*at[uint64](mask) = 1<<maxCPUs - 1
+	*raw.At[uint64](mask) = 1<<maxCPUs - 1
 	return 8
 }
 
@@ -118,9 +113,9 @@ func hostUname(buf uintptr) int64 {
 	for i := range fields {
 		p := buf + 65*uintptr(i)
 		for j := range uintptr(65) {
-			*at[byte](p + j) = 0
+			*raw.At[byte](p + j) = 0
 			if int(j) < len(fields[i]) {
-				*at[byte](p + j) = fields[i][j]
+				*raw.At[byte](p + j) = fields[i][j]
 			}
 		}
 	}
@@ -129,7 +124,7 @@ func hostUname(buf uintptr) int64 {
 
 // hostGetrlimit: no limit but the size of the descriptor table would matter.
 func hostGetrlimit(buf uintptr) int64 {
-	*at[[2]uint64](buf) = [2]uint64{maxFiles, maxFiles}
+	*raw.At[[2]uint64](buf) = [2]uint64{maxFiles, maxFiles}
 	return 0
 }
 
@@ -143,31 +138,33 @@ func hostPrlimit(old uintptr) int64 {
 // hostGetrusage: time since boot as user time, nothing else.
 func hostGetrusage(buf uintptr) int64 {
 	for i := range uintptr(144 / 8) {
-		*at[uint64](buf + 8*i) = 0
+		*raw.At[uint64](buf + 8*i) = 0
 	}
 	us := now() / 1000
-	*at[[2]uint64](buf) = [2]uint64{us / 1_000_000, us % 1_000_000}
+	*raw.At[[2]uint64](buf) = [2]uint64{us / 1_000_000, us % 1_000_000}
 	return 0
 }
 
 func hostGetcwd(buf, size uintptr) int64 {
 	if size < 2 {
-		return -34 // ERANGE
+		return -linux.ERANGE
 	}
-	*at[[2]byte](buf) = [2]byte{'/', 0}
+	*raw.At[[2]byte](buf) = [2]byte{'/', 0}
 	return 2
 }
 
-// Membarrier commands, include/uapi/linux/membarrier.h.
+// hostMembarrier: with one CPU there is nothing to do.
 func hostMembarrier(cmd int) int64 {
-	const supported = 1<<0 | 1<<1 | 1<<2 | 1<<3 | 1<<4 // global, expedited, private
+	const supported = linux.MEMBARRIER_CMD_GLOBAL | linux.MEMBARRIER_CMD_GLOBAL_EXPEDITED |
+		linux.MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED | linux.MEMBARRIER_CMD_PRIVATE_EXPEDITED |
+		linux.MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED
 	switch {
-	case cmd == 0:
+	case cmd == linux.MEMBARRIER_CMD_QUERY:
 		return supported
 	case cmd&^supported == 0:
 		return 0
 	}
-	return -eINVAL
+	return -linux.EINVAL
 }
 
 // crashStatus is the exit status of a Go program whose runtime gave up.
@@ -240,7 +237,7 @@ func buildVDSO() uintptr {
 	if base == 0 {
 		fatalMemory()
 	}
-	v := at[vdso](base)
+	v := raw.At[vdso](base)
 	ident := "\x7fELF\x02\x01\x01"
 	for i := range len(ident) {
 		v.ident[i] = ident[i]

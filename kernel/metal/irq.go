@@ -1,5 +1,7 @@
 package main
 
+import "kiln/kernel/metal/linux"
+
 // deviceInterrupt notes that a device raised vector, and wakes who waits. The
 // serial port is served at once, as it has little room.
 func deviceInterrupt(vector uint64) {
@@ -34,13 +36,13 @@ func openIRQ() int64 {
 		}
 		f, fd := newFile(fileIRQ)
 		if f == nil {
-			return -eMFILE
+			return -linux.EMFILE
 		}
 		f.vector, f.gsi = v, -1
 		irqs[v] = f
 		return int64(fd)
 	}
-	return -eMFILE
+	return -linux.EMFILE
 }
 
 func findIRQ(fd int) *file {
@@ -53,10 +55,10 @@ func findIRQ(fd int) *file {
 func routeIRQ(fd, gsi int, level bool) int64 {
 	f := findIRQ(fd)
 	if f == nil {
-		return -eBADF
+		return -linux.EBADF
 	}
 	if !routeGSI(gsi, f.vector, level) {
-		return -eINVAL
+		return -linux.EINVAL
 	}
 	f.gsi, f.level = gsi, level
 	return 0
@@ -67,7 +69,7 @@ func routeIRQ(fd, gsi int, level bool) int64 {
 func messageIRQ(fd int, m *[2]uint64) int64 {
 	f := findIRQ(fd)
 	if f == nil {
-		return -eBADF
+		return -linux.EBADF
 	}
 	id := uint64(readAPIC(apicID))
 	if apicMMIO != 0 {
@@ -81,7 +83,7 @@ func messageIRQ(fd int, m *[2]uint64) int64 {
 func ackIRQ(fd int) int64 {
 	f := findIRQ(fd)
 	if f == nil {
-		return -eBADF
+		return -linux.EBADF
 	}
 	if f.level {
 		maskGSI(f.gsi, false)

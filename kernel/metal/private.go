@@ -4,7 +4,9 @@ import (
 	"kiln/kernel/metal/abi"
 	"kiln/kernel/metal/cpu"
 	"kiln/kernel/metal/frame"
+	"kiln/kernel/metal/linux"
 	"kiln/kernel/metal/pagetable"
+	"kiln/kernel/metal/raw"
 )
 
 // privateCall answers the hostcalls of package abi.
@@ -14,7 +16,7 @@ func privateCall(nr uint64, a1, a2, a3, a4, a5 uintptr) int64 {
 		if root := tables.New(); root != 0 {
 			return int64(root)
 		}
-		return -eNOMEM
+		return -linux.ENOMEM
 	case abi.SysPTFree:
 		return freeUserTable(a1)
 	case abi.SysPTMap:
@@ -30,7 +32,7 @@ func privateCall(nr uint64, a1, a2, a3, a4, a5 uintptr) int64 {
 	case abi.SysPTCount:
 		return countUser(frameOf(a1))
 	case abi.SysDMAAlloc:
-		return allocDMA(a1, at[uint64](a2))
+		return allocDMA(a1, raw.At[uint64](a2))
 	case abi.SysDMAFree:
 		return freeDMA(a1, a2)
 	case abi.SysPhysPages:
@@ -39,33 +41,33 @@ func privateCall(nr uint64, a1, a2, a3, a4, a5 uintptr) int64 {
 		if va := mapMMIO(uint64(a1), a2); va != 0 {
 			return int64(va)
 		}
-		return -eNOMEM
+		return -linux.ENOMEM
 	case abi.SysIRQOpen:
 		return openIRQ()
 	case abi.SysIRQRoute:
 		return routeIRQ(int(a1), int(a2), a3 != 0)
 	case abi.SysIRQMSI:
-		return messageIRQ(int(a1), at[[2]uint64](a2))
+		return messageIRQ(int(a1), raw.At[[2]uint64](a2))
 	case abi.SysIRQAck:
 		return ackIRQ(int(a1))
 	case abi.SysFPSave:
 		saveUserFloat()
 	case abi.SysFPDrop:
-		dropUserFloat(at[userContext](a1))
+		dropUserFloat(raw.At[userContext](a1))
 	case abi.SysInterrupt:
-		return interruptUser(at[userContext](a1))
+		return interruptUser(raw.At[userContext](a1))
 	case abi.SysPowerOff:
 		powerOff(int(a1))
 	case abi.SysClockInfo:
-		*at[abi.ClockInfo](a1) = abi.ClockInfo{Base: clock.tscBase, Rate: clock.mult, Wall: clock.wallOffset}
+		*raw.At[abi.ClockInfo](a1) = abi.ClockInfo{Base: clock.tscBase, Rate: clock.mult, Wall: clock.wallOffset}
 	case abi.SysMemInfo:
-		memInfo(at[abi.MemInfo](a1))
+		memInfo(raw.At[abi.MemInfo](a1))
 	case abi.SysPopulate:
 		return populate(a1, a2, userReserve)
 	case abi.SysFreeCounter:
-		return int64(addrOf(frames.FreeCounter()))
+		return int64(raw.Addr(frames.FreeCounter()))
 	case abi.SysPromised:
-		return int64(addrOf(&promisedFrames))
+		return int64(raw.Addr(&promisedFrames))
 	}
 	return 0
 }
@@ -79,16 +81,16 @@ func physPages(va, count, out uintptr) int64 {
 		phys, ok := tables.Translate(kernelRoot, page)
 		if !ok {
 			if frames.FreeFrames() <= userReserve {
-				return -eNOMEM
+				return -linux.ENOMEM
 			}
 			if int64(page) >= 0 || !kernelFault(page, true) {
-				return -eFAULT
+				return -linux.EFAULT
 			}
 			if phys, ok = tables.Translate(kernelRoot, page); !ok {
-				return -eFAULT
+				return -linux.EFAULT
 			}
 		}
-		*at[uint64](out + i*8) = phys
+		*raw.At[uint64](out + i*8) = phys
 	}
 	return 0
 }
@@ -97,7 +99,7 @@ func physPages(va, count, out uintptr) int64 {
 // the kernel's memory at va. Pages without a frame become lazy entries.
 func mapUser(pt, addr, va, length, prot uintptr) int64 {
 	if (addr|va|length)%frame.Size != 0 || addr+length > lowerHalfEnd || addr+length < addr {
-		return -eINVAL
+		return -linux.EINVAL
 	}
 	root := frameOf(pt)
 	var flags pagetable.Entry
@@ -112,7 +114,7 @@ func mapUser(pt, addr, va, length, prot uintptr) int64 {
 		// A run within one last-level table on both sides.
 		dst := tables.Ensure(root, addr)
 		if dst == nil {
-			return -eNOMEM
+			return -linux.ENOMEM
 		}
 		n := min(end-addr, tableSpan-addr%tableSpan, tableSpan-va%tableSpan) / frame.Size
 		src, size := tables.Lookup(kernelRoot, va)
@@ -155,12 +157,12 @@ func userEntry(src *pagetable.Entry, size, va, i uintptr, flags pagetable.Entry)
 
 // entryAt returns the entry i places after e in the same table.
 func entryAt(e *pagetable.Entry, i uintptr) *pagetable.Entry {
-	return at[pagetable.Entry](addrOf(e) + 8*i)
+	return raw.At[pagetable.Entry](raw.Addr(e) + 8*i)
 }
 
 func unmapUser(pt, addr, length uintptr) int64 {
 	if (addr|length)%frame.Size != 0 || addr >= lowerHalfEnd {
-		return -eINVAL
+		return -linux.EINVAL
 	}
 	length = min(length, lowerHalfEnd-addr)
 	if tables.Clear(frameOf(pt), addr, length) {
@@ -229,11 +231,11 @@ func order(pages uintptr) uint {
 
 func allocDMA(pages uintptr, phys *uint64) int64 {
 	if pages == 0 || pages > 1<<frame.MaxOrder {
-		return -eINVAL
+		return -linux.EINVAL
 	}
 	va := allocPages(order(pages))
 	if va == 0 {
-		return -eNOMEM
+		return -linux.ENOMEM
 	}
 	*phys = uint64(va - directMap)
 	return int64(va)
@@ -241,7 +243,7 @@ func allocDMA(pages uintptr, phys *uint64) int64 {
 
 func freeDMA(va, pages uintptr) int64 {
 	if va < directMap || !frames.Free(frame.Addr(va-directMap), order(pages)) {
-		return -eINVAL
+		return -linux.EINVAL
 	}
 	return 0
 }

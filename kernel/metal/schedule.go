@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"kiln/kernel/metal/cpu"
+	"kiln/kernel/metal/linux"
 )
 
 // timeSlice is how long a thread runs while others wait, in ns.
@@ -173,7 +174,7 @@ func expireTimers() {
 func timeoutResult(t *thread) int64 {
 	switch t.wait {
 	case waitFutex:
-		return -eTIMEDOUT
+		return -linux.ETIMEDOUT
 	default: // nanosleep: done; epoll_pwait: no events
 		return 0
 	}

@@ -1,6 +1,9 @@
 package main
 
-import "kiln/kernel/metal/cpu"
+import (
+	"kiln/kernel/metal/cpu"
+	"kiln/kernel/metal/raw"
+)
 
 // The serial port COM1, National Semiconductor PC16550D: the console of a
 // machine without a channel to the host, and what a crash is reported on.
@@ -103,7 +106,7 @@ func (s *serial) write(p []byte) {
 func (s *serial) drain() {
 	before := s.tail
 	for s.tail-s.head < inputCapacity && cpu.In8(s.port+uartLSR)&lsrDataReady != 0 {
-		*at[byte](s.input + uintptr(s.tail%inputCapacity)) = cpu.In8(s.port + uartData)
+		*raw.At[byte](s.input + uintptr(s.tail%inputCapacity)) = cpu.In8(s.port + uartData)
 		s.tail++
 	}
 	if s.tail != before && s.file != nil {
@@ -115,7 +118,7 @@ func (s *serial) drain() {
 func (s *serial) read(p []byte) int {
 	n := 0
 	for n < len(p) && s.head != s.tail {
-		p[n] = *at[byte](s.input + uintptr(s.head%inputCapacity))
+		p[n] = *raw.At[byte](s.input + uintptr(s.head%inputCapacity))
 		s.head++
 		n++
 	}

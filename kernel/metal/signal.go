@@ -4,41 +4,15 @@ import (
 	"unsafe"
 
 	"kiln/image/ending"
+	"kiln/kernel/metal/linux"
+	"kiln/kernel/metal/raw"
 )
 
 // Signals, as the Go runtime uses them: handlers with SA_SIGINFO on an
 // alternate stack, synchronous faults, and tgkill for preemption.
 
 const (
-	sigILL  = 4
-	sigTRAP = 5
-	sigBUS  = 7
-	sigFPE  = 8
-	sigKILL = 9
-	sigSEGV = 11
-	sigCHLD = 17
-	sigURG  = 23
-	sigWINC = 28
-
 	signalCount = 65
-
-	saOnstack = 0x08000000
-	saNodefer = 0x40000000
-
-	ssDisable = 2
-
-	siUser    = 0
-	siTkill   = -6
-	siKernel  = 0x80
-	illILLOPN = 2
-	fpeINTDIV = 1
-	fpeFLTINV = 7
-	trapTRACE = 2
-	busADRALN = 1
-	busADRERR = 2
-
-	segvMAPERR = 1
-	segvACCERR = 2
 )
 
 // signalAction is struct kernel_sigaction.
@@ -102,13 +76,13 @@ type signalFrame struct {
 
 func hostSigaction(sig int, act, old uintptr) int64 {
 	if sig < 1 || sig >= signalCount {
-		return -eINVAL
+		return -linux.EINVAL
 	}
 	if old != 0 {
-		*at[signalAction](old) = actions[sig]
+		*raw.At[signalAction](old) = actions[sig]
 	}
 	if act != 0 {
-		actions[sig] = *at[signalAction](act)
+		actions[sig] = *raw.At[signalAction](act)
 	}
 	return 0
 }
@@ -116,21 +90,21 @@ func hostSigaction(sig int, act, old uintptr) int64 {
 func hostSigprocmask(t *thread, how int, set, old uintptr) int64 {
 	s := &t.signals
 	if old != 0 {
-		*at[uint64](old) = s.mask
+		*raw.At[uint64](old) = s.mask
 	}
 	if set == 0 {
 		return 0
 	}
-	v := *at[uint64](set)
+	v := *raw.At[uint64](set)
 	switch how {
-	case 0:
+	case linux.SIG_BLOCK:
 		s.mask |= v
-	case 1:
+	case linux.SIG_UNBLOCK:
 		s.mask &^= v
-	case 2:
+	case linux.SIG_SETMASK:
 		s.mask = v
 	default:
-		return -eINVAL
+		return -linux.EINVAL
 	}
 	return 0
 }
@@ -138,11 +112,11 @@ func hostSigprocmask(t *thread, how int, set, old uintptr) int64 {
 func hostSigaltstack(t *thread, set, old uintptr) int64 {
 	s := &t.signals
 	if old != 0 {
-		*at[stackT](old) = stackT{sp: s.stack, flags: s.flagsAt(t), size: s.stackSize}
+		*raw.At[stackT](old) = stackT{sp: s.stack, flags: s.flagsAt(t), size: s.stackSize}
 	}
 	if set != 0 {
-		n := at[stackT](set)
-		s.stack, s.stackSize, s.stackFlags = n.sp, n.size, n.flags&ssDisable
+		n := raw.At[stackT](set)
+		s.stack, s.stackSize, s.stackFlags = n.sp, n.size, n.flags&linux.SS_DISABLE
 		if s.stackFlags != 0 {
 			s.stack, s.stackSize = 0, 0
 		}
@@ -154,9 +128,9 @@ func hostSigaltstack(t *thread, set, old uintptr) int64 {
 func (s *signalState) flagsAt(t *thread) int32 {
 	switch {
 	case s.stackSize == 0:
-		return ssDisable
+		return linux.SS_DISABLE
 	case s.contains(uintptr(t.regs.RSP)):
-		return 1
+		return linux.SS_ONSTACK
 	}
 	return 0
 }
@@ -168,7 +142,7 @@ func (s *signalState) contains(sp uintptr) bool {
 func hostTgkill(tid, sig int) int64 {
 	t := findThread(tid)
 	if t == nil {
-		return -eSRCH
+		return -linux.ESRCH
 	}
 	return sendSignal(t, sig, tid)
 }
@@ -180,13 +154,13 @@ func sendSignal(t *thread, sig, tid int) int64 {
 		return 0
 	}
 	if sig < 0 || sig >= signalCount {
-		return -eINVAL
+		return -linux.EINVAL
 	}
-	if actions[sig].handler <= 1 {
-		if actions[sig].handler == 1 || sig == sigCHLD || sig == sigURG || sig == sigWINC {
+	if actions[sig].handler <= linux.SIG_IGN {
+		if actions[sig].handler == linux.SIG_IGN || sig == linux.SIGCHLD || sig == linux.SIGURG || sig == linux.SIGWINCH {
 			return 0
 		}
-		if sig != sigKILL {
+		if sig != linux.SIGKILL {
 			report("the kernel program killed itself with a signal", &t.regs, nil)
 			reportLast(t)
 		}
@@ -212,7 +186,7 @@ func interruptWait(t *thread) {
 		restart(t)
 		return
 	}
-	ready(t, -eINTR)
+	ready(t, -linux.EINTR)
 }
 
 // deliverSignals builds frames for the signals of a thread that is about to
@@ -229,7 +203,7 @@ func deliverSignals(t *thread) {
 			sig++
 		}
 		t.signals.pending &^= 1 << (sig - 1)
-		info := siginfo{signo: int32(sig), code: siTkill, addr: 1} // pid 1
+		info := siginfo{signo: int32(sig), code: linux.SI_TKILL, addr: 1} // pid 1
 		pushSignal(t, &info, exception{})
 	}
 }
@@ -237,7 +211,7 @@ func deliverSignals(t *thread) {
 // faultSignal delivers the signal for exception e of t itself. If the Go
 // runtime cannot take it, the machine stops with a report.
 func faultSignal(t *thread, e exception, sig, code int32, addr uint64) {
-	if actions[sig].handler <= 1 || t.signals.mask&(1<<(sig-1)) != 0 || t.signals.stackSize == 0 {
+	if actions[sig].handler <= linux.SIG_IGN || t.signals.mask&(1<<(sig-1)) != 0 || t.signals.stackSize == 0 {
 		fatalException("exception in the kernel program", &t.regs, e)
 	}
 	t.lastException = e
@@ -259,7 +233,7 @@ func pushSignal(t *thread, info *siginfo, e exception) {
 	s := &t.signals
 	r := &t.regs
 	sp := uintptr(r.RSP) - redZone
-	if a.flags&saOnstack != 0 && s.stackSize != 0 && !s.contains(uintptr(r.RSP)) {
+	if a.flags&linux.SA_ONSTACK != 0 && s.stackSize != 0 && !s.contains(uintptr(r.RSP)) {
 		sp = s.stack + s.stackSize
 	}
 	size := floatSize(thisCPU())
@@ -268,9 +242,9 @@ func pushSignal(t *thread, info *siginfo, e exception) {
 		initFloat(t.fp)
 		r.RCX, r.R11 = r.RIP, r.RFLAGS // what SYSCALL leaves
 	}
-	copy(bytesAt(fp, size), bytesAt(t.fp, size))
+	copy(raw.Bytes(fp, size), raw.Bytes(t.fp, size))
 	sp = (fp-unsafe.Sizeof(signalFrame{}))&^15 - 8 // as after a CALL
-	f := at[signalFrame](sp)
+	f := raw.At[signalFrame](sp)
 	f.restorer = a.restorer
 	f.info = *info
 	f.uc = ucontext{
@@ -281,14 +255,14 @@ func pushSignal(t *thread, info *siginfo, e exception) {
 		err: e.code, trapno: e.vector, cr2: e.addr, fpstate: fp, sigmask: s.mask,
 	}
 	s.mask |= a.mask
-	if a.flags&saNodefer == 0 {
+	if a.flags&linux.SA_NODEFER == 0 {
 		s.mask |= 1 << (sig - 1)
 	}
 	r.RIP = uint64(a.handler)
 	r.RSP = uint64(sp)
 	r.RDI = uint64(sig)
-	r.RSI = uint64(addrOf(&f.info))
-	r.RDX = uint64(addrOf(&f.uc))
+	r.RSI = uint64(raw.Addr(&f.info))
+	r.RDX = uint64(raw.Addr(&f.uc))
 	r.RAX = 0
 	r.RFLAGS = alwaysFlags
 	t.kind = kindCall // the handler starts with an initial FPU
@@ -296,7 +270,7 @@ func pushSignal(t *thread, info *siginfo, e exception) {
 
 // hostSigreturn resumes what a signal interrupted.
 func hostSigreturn(t *thread) int64 {
-	f := at[signalFrame](uintptr(t.regs.RSP) - 8) // the handler's RET took the restorer
+	f := raw.At[signalFrame](uintptr(t.regs.RSP) - 8) // the handler's RET took the restorer
 	u := &f.uc
 	r := &t.regs
 	r.R8, r.R9, r.R10, r.R11, r.R12, r.R13, r.R14, r.R15 = u.r8, u.r9, u.r10, u.r11, u.r12, u.r13, u.r14, u.r15
@@ -306,7 +280,7 @@ func hostSigreturn(t *thread) int64 {
 	r.CS, r.SS = selKernelCode, selKernelData
 	if u.fpstate != 0 {
 		size := floatSize(thisCPU())
-		copy(bytesAt(t.fp, size), bytesAt(u.fpstate, size))
+		copy(raw.Bytes(t.fp, size), raw.Bytes(u.fpstate, size))
 	} else {
 		initFloat(t.fp)
 	}

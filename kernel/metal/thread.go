@@ -5,6 +5,7 @@ import (
 
 	"kiln/kernel/metal/cpu"
 	"kiln/kernel/metal/frame"
+	"kiln/kernel/metal/raw"
 )
 
 // maxThreads bounds the threads (Ms) of the kernel program's Go runtime.
@@ -94,7 +95,7 @@ func newThread() *thread {
 		if f == 0 {
 			return nil
 		}
-		t = at[thread](directMap + uintptr(f))
+		t = raw.At[thread](directMap + uintptr(f))
 		threads[i] = t
 	}
 	cpu.ClearPage(uintptr(unsafe.Pointer(t)))
@@ -128,13 +129,7 @@ func findThread(tid int) *thread {
 }
 
 // at makes a pointer of an address.
-func at[T any](addr uintptr) *T { return *(**T)(unsafe.Pointer(&addr)) }
-
-// addrOf makes an address of a pointer.
-func addrOf[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }
-
-// bytesAt makes a slice of memory.
-func bytesAt(addr, n uintptr) []byte { return unsafe.Slice(at[byte](addr), n) }
+func at[T any](addr uintptr) *T { return raw.At[T](addr) }
 
 // allocPages returns the kernel address of 2^order zeroed page frames, or 0.
 func allocPages(order uint) uintptr {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"kiln/kernel/metal/cpu"
+	"kiln/kernel/metal/linux"
 	"kiln/kernel/metal/pagetable"
+	"kiln/kernel/metal/raw"
 )
 
 // Interrupt vectors. 0–31 are the CPU's exceptions.
@@ -86,7 +88,7 @@ func faultAddr(vector uint64) uint64 {
 // registers go to the user context, and the thread is back in ring 0.
 func leaveUser(t *thread, vector, errorCode, addr uint64) {
 	u := t.user
-	regs := at[registers](u.Regs)
+	regs := raw.At[registers](u.Regs)
 	origRAX := ^uint64(0) // not in a system call
 	*regs = t.regs
 	regs.OrigRAX = origRAX
@@ -120,21 +122,21 @@ func kernelException(t *thread, vector uint64) {
 	e := exception{vector, t.regs.OrigRAX, faultAddr(vector), t.regs.RIP}
 	switch vector {
 	case cpu.VectorDivide:
-		faultSignal(t, e, sigFPE, fpeINTDIV, t.regs.RIP)
+		faultSignal(t, e, linux.SIGFPE, linux.FPE_INTDIV, t.regs.RIP)
 	case cpu.VectorX87, cpu.VectorSIMD:
-		faultSignal(t, e, sigFPE, fpeFLTINV, t.regs.RIP)
+		faultSignal(t, e, linux.SIGFPE, linux.FPE_FLTINV, t.regs.RIP)
 	case cpu.VectorDebug:
-		faultSignal(t, e, sigTRAP, trapTRACE, t.regs.RIP)
+		faultSignal(t, e, linux.SIGTRAP, linux.TRAP_TRACE, t.regs.RIP)
 	case cpu.VectorBreakpoint:
-		faultSignal(t, e, sigTRAP, siKernel, 0)
+		faultSignal(t, e, linux.SIGTRAP, linux.SI_KERNEL, 0)
 	case cpu.VectorInvalidOpcode:
-		faultSignal(t, e, sigILL, illILLOPN, t.regs.RIP)
+		faultSignal(t, e, linux.SIGILL, linux.ILL_ILLOPN, t.regs.RIP)
 	case cpu.VectorAlignment:
-		faultSignal(t, e, sigBUS, busADRALN, 0)
+		faultSignal(t, e, linux.SIGBUS, linux.BUS_ADRALN, 0)
 	case cpu.VectorPageFault:
 		pageFaultSignal(t, e)
 	default: // general protection, non-canonical addresses
-		faultSignal(t, e, sigSEGV, siKernel, 0)
+		faultSignal(t, e, linux.SIGSEGV, linux.SI_KERNEL, 0)
 	}
 }
 
@@ -144,13 +146,13 @@ func pageFaultSignal(t *thread, e exception) {
 	case addr >= memfdBase && addr < memfdLimit:
 		// Past the end of the file, or no memory for the page: what
 		// Linux says for a mapped file, and gVisor expects.
-		faultSignal(t, e, sigBUS, busADRERR, e.addr)
+		faultSignal(t, e, linux.SIGBUS, linux.BUS_ADRERR, e.addr)
 	default:
-		code := int32(segvMAPERR)
+		code := int32(linux.SEGV_MAPERR)
 		if _, ok := regions.Find(addr); ok {
-			code = segvACCERR
+			code = linux.SEGV_ACCERR
 		}
-		faultSignal(t, e, sigSEGV, code, e.addr)
+		faultSignal(t, e, linux.SIGSEGV, code, e.addr)
 	}
 }
 

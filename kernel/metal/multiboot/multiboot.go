@@ -6,7 +6,11 @@
 // to the direct offset that the caller gives.
 package multiboot
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"kiln/kernel/metal/raw"
+)
 
 // TypeRAM is the memory map's type of usable memory.
 const TypeRAM = 1
@@ -66,7 +70,7 @@ type Info struct {
 // is none with a memory map.
 func Open(phys uint64, direct uintptr) (Info, bool) {
 	start := direct + uintptr(phys)
-	size := at[header](start).size
+	size := raw.At[header](start).size
 	if size < uint32(unsafe.Sizeof(header{})) || size > maxSize {
 		return Info{}, false
 	}
@@ -78,7 +82,7 @@ func Open(phys uint64, direct uintptr) (Info, bool) {
 // many bytes.
 func (i Info) find(kind uint32, least uintptr) uintptr {
 	for p := i.start + unsafe.Sizeof(header{}); p+unsafe.Sizeof(tag{}) <= i.end; {
-		t := at[tag](p)
+		t := raw.At[tag](p)
 		size := uintptr(t.size)
 		if t.kind == tagEnd || size < unsafe.Sizeof(tag{}) || size > i.end-p {
 			return 0
@@ -97,7 +101,7 @@ func (i Info) MemoryRanges() int {
 	if p == 0 {
 		return 0
 	}
-	t := at[memoryTag](p)
+	t := raw.At[memoryTag](p)
 	if uintptr(t.entrySize) < unsafe.Sizeof(MemoryRange{}) {
 		return 0
 	}
@@ -107,8 +111,8 @@ func (i Info) MemoryRanges() int {
 // MemoryRange returns range n of the memory map.
 func (i Info) MemoryRange(n int) MemoryRange {
 	p := i.find(tagMemory, unsafe.Sizeof(memoryTag{}))
-	entry := uintptr(at[memoryTag](p).entrySize)
-	return *at[MemoryRange](p + unsafe.Sizeof(memoryTag{}) + uintptr(n)*entry)
+	entry := uintptr(raw.At[memoryTag](p).entrySize)
+	return *raw.At[MemoryRange](p + unsafe.Sizeof(memoryTag{}) + uintptr(n)*entry)
 }
 
 // Module returns where the first module is.
@@ -117,7 +121,7 @@ func (i Info) Module() (addr, size uint64, ok bool) {
 	if p == 0 {
 		return 0, 0, false
 	}
-	t := at[moduleTag](p)
+	t := raw.At[moduleTag](p)
 	if t.end <= t.start {
 		return 0, 0, false
 	}
@@ -132,10 +136,10 @@ func (i Info) Cmdline(buf []byte) int {
 	}
 	text := p + unsafe.Sizeof(tag{})
 	for n := range buf {
-		if text+uintptr(n) >= p+uintptr(at[tag](p).size) {
+		if text+uintptr(n) >= p+uintptr(raw.At[tag](p).size) {
 			return n
 		}
-		c := *at[byte](text + uintptr(n))
+		c := *raw.At[byte](text + uintptr(n))
 		if c == 0 {
 			return n
 		}
@@ -143,5 +147,3 @@ func (i Info) Cmdline(buf []byte) int {
 	}
 	return len(buf)
 }
-
-func at[T any](addr uintptr) *T { return *(**T)(unsafe.Pointer(&addr)) }

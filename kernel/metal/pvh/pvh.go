@@ -5,7 +5,11 @@
 // added to the direct offset that the caller gives.
 package pvh
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"kiln/kernel/metal/raw"
+)
 
 // magic is hvm_start_info.magic.
 const magic = 0x336ec578
@@ -52,7 +56,7 @@ type Info struct {
 // Open reads the structure at physical address phys. It reports false if that
 // is no start info with a memory map.
 func Open(phys uint64, direct uintptr) (Info, bool) {
-	s := at[startInfo](direct + uintptr(phys))
+	s := raw.At[startInfo](direct + uintptr(phys))
 	if s.magic != magic || s.version < 1 || s.memmapPhys == 0 {
 		return Info{}, false
 	}
@@ -64,7 +68,7 @@ func (i Info) MemoryRanges() int { return int(min(i.s.memmapEntries, 256)) }
 
 // MemoryRange returns range n of the memory map.
 func (i Info) MemoryRange(n int) MemoryRange {
-	return *at[MemoryRange](i.direct + uintptr(i.s.memmapPhys) + uintptr(n)*unsafe.Sizeof(MemoryRange{}))
+	return *raw.At[MemoryRange](i.direct + uintptr(i.s.memmapPhys) + uintptr(n)*unsafe.Sizeof(MemoryRange{}))
 }
 
 // Module returns the first module (QEMU's -initrd), if there is one.
@@ -72,7 +76,7 @@ func (i Info) Module() (Module, bool) {
 	if i.s.modules == 0 || i.s.modlistPhys == 0 {
 		return Module{}, false
 	}
-	return *at[Module](i.direct + uintptr(i.s.modlistPhys)), true
+	return *raw.At[Module](i.direct + uintptr(i.s.modlistPhys)), true
 }
 
 // Cmdline copies the command line to buf and returns its length.
@@ -81,7 +85,7 @@ func (i Info) Cmdline(buf []byte) int {
 		return 0
 	}
 	for n := range buf {
-		c := *at[byte](i.direct + uintptr(i.s.cmdlinePhys) + uintptr(n))
+		c := *raw.At[byte](i.direct + uintptr(i.s.cmdlinePhys) + uintptr(n))
 		if c == 0 {
 			return n
 		}
@@ -92,5 +96,3 @@ func (i Info) Cmdline(buf []byte) int {
 
 // RSDP returns the physical address of the ACPI root pointer, 0 if unknown.
 func (i Info) RSDP() uint64 { return i.s.rsdpPhys }
-
-func at[T any](addr uintptr) *T { return *(**T)(unsafe.Pointer(&addr)) }
