@@ -11,13 +11,16 @@ cd "$(dirname "$0")"
 metal_text=-2146430976  # 0xffffffff80101000
 kernel_text=-1610608640 # 0xffffffffa0001000
 
+# Symbols and DWARF are not in the tool: they are kept beside it, for kiln gdb.
 guest() { # NAME LDFLAGS PACKAGE [TAGS]
 	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 go build -trimpath -buildvcs=false -tags "${4:-}" \
-		-ldflags="-checklinkname=0 -s -w -funcalign=16 $2" -o "build/$1.elf" "$3"
-	build/pack "build/$1.elf" "bake/components/$1.zst"
+		-ldflags="-checklinkname=0 -funcalign=16 $2" -o "build/$1.elf" "$3"
+	build/pack "build/$1.elf" "bake/components/$1.zst" bin/debug
 }
 
-mkdir -p build bin
+mkdir -p build bin/debug
+began=$(mktemp -p build)
+trap 'rm -f "$began"' EXIT
 CGO_ENABLED=0 go build -o build/pack ./bake/pack
 echo "build: metal"
 guest metal "-T=$metal_text -E=_kiln_start" ./kernel/metal
@@ -27,11 +30,7 @@ echo "build: kernels (the first time takes a minute or two)"
 guest kernel-hw_generic "-T=$kernel_text" ./kernel
 guest kernel-hw_virtio "-T=$kernel_text" ./kernel nommio,no9p
 guest kernel-microvm "-T=$kernel_text" ./kernel nopci,no9p,noiso9660
-if [ -n "${KILN_SYMBOLS:-}" ]; then # the same code, for debuggers and bench/profile
-	echo "build: build/kernel.debug, a kernel with symbols"
-	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 go build -trimpath -buildvcs=false \
-		-ldflags="-checklinkname=0 -funcalign=16 -T=$kernel_text" -o build/kernel.debug ./kernel
-fi
+find bin/debug -type f ! -newer "$began" -delete # of earlier builds
 echo "build: kiln"
 CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w" -o bin/kiln ./cmd/kiln
 # The other names of it, beside it and as a Rumprun tree has them.

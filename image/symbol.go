@@ -50,17 +50,8 @@ func OpenSymbols(path string) ([]Symbol, error) {
 // Symbols returns the functions of the ring-0 programs, by virtual address. r
 // is what img was read from.
 func (img *Image) Symbols(r io.ReaderAt) ([]Symbol, error) {
-	metal := []bootinfo.Segment{
-		metalSegment(img.Header.MetalText, bootinfo.SegmentRead|bootinfo.SegmentExec),
-		metalSegment(img.Header.MetalROData, bootinfo.SegmentRead),
-		metalSegment(img.Header.MetalData, bootinfo.SegmentRead|bootinfo.SegmentWrite),
-	}
-	kernel := img.Header.Segments[:img.Header.SegmentCount]
 	var all []Symbol
-	for _, p := range []ringProgram{
-		{ProgramMetal, img.Header.MetalFuncs, metal, 0},
-		{ProgramKernel, img.Header.KernelFuncs, kernel, img.Header.KernelEntry},
-	} {
+	for _, p := range img.ringPrograms() {
 		if p.table.Size == 0 {
 			continue
 		}
@@ -75,6 +66,57 @@ func (img *Image) Symbols(r io.ReaderAt) ([]Symbol, error) {
 	}
 	sort.SliceStable(all, func(i, j int) bool { return all[i].Virtual < all[j].Virtual })
 	return all, nil
+}
+
+// ringPrograms returns where the programs of ring 0 lie.
+func (img *Image) ringPrograms() []ringProgram {
+	metal := []bootinfo.Segment{
+		metalSegment(img.Header.MetalText, bootinfo.SegmentRead|bootinfo.SegmentExec),
+		metalSegment(img.Header.MetalROData, bootinfo.SegmentRead),
+		metalSegment(img.Header.MetalData, bootinfo.SegmentRead|bootinfo.SegmentWrite),
+	}
+	kernel := img.Header.Segments[:img.Header.SegmentCount]
+	return []ringProgram{
+		{ProgramMetal, img.Header.MetalFuncs, metal, 0},
+		{ProgramKernel, img.Header.KernelFuncs, kernel, img.Header.KernelEntry},
+	}
+}
+
+// Code returns the code of a ring-0 program, ProgramMetal or ProgramKernel: what
+// its ELF file had in section .text, perhaps with zeros behind. r is what img was
+// read from.
+func (img *Image) Code(r io.ReaderAt, program string) ([]byte, error) {
+	for _, p := range img.ringPrograms() {
+		if p.name != program {
+			continue
+		}
+		code, _, ok := p.text()
+		size := code.FileSize - PageSize
+		off := int64(0)
+		if ok {
+			off, ok = img.offset(bootinfo.Range{Addr: code.Phys + PageSize, Size: size})
+		}
+		if !ok {
+			return nil, &FormatError{img.Segments[0].Off + bootinfo.HeaderOffset, "boot header: " + p.name + "'s code is not in the file, address", code.Phys}
+		}
+		b := make([]byte, size)
+		_, err := r.ReadAt(b, off)
+		return b, err
+	}
+	return nil, fmt.Errorf("an image has no program %q", program)
+}
+
+// ReadCode is Code for the image at path. Its checksum is not compared.
+func ReadCode(path, program string) ([]byte, error) {
+	var code []byte
+	err := withFile(path, func(r io.ReaderAt, size int64) error {
+		p, err := parseMost(r, size)
+		if err == nil {
+			code, err = p.Code(r, program)
+		}
+		return err
+	})
+	return code, err
 }
 
 // metalSegment returns one of metal's segments as if it were the kernel

@@ -190,3 +190,32 @@ func FuzzParseFuncs(f *testing.F) {
 		}
 	})
 }
+
+func TestCode(t *testing.T) {
+	b := symbolBuilder(funcTable("main.boot"), funcTable("main.main", "_rt0_amd64_linux"))
+	raw := b.bytes()
+	img, err := parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := bytes.NewReader(raw)
+	// Both programs have the same code in this image, behind a page of headers.
+	for _, program := range []string{ProgramMetal, ProgramKernel} {
+		off, _ := img.offset(bootinfo.Range{Addr: phys(pageText) + PageSize, Size: PageSize})
+		code, err := img.Code(r, program)
+		if err != nil || !bytes.Equal(code, raw[off:off+PageSize]) {
+			t.Errorf("Code of %s = %d bytes, %v, want the page at %#x", program, len(code), err, off)
+		}
+	}
+	if _, err := img.Code(r, "other"); err == nil {
+		t.Error("Code of a third program gives no error")
+	}
+	img.Header.Segments[0].FileSize = 1 << 40
+	if _, err := img.Code(r, ProgramKernel); !isFormatError(err) {
+		t.Errorf("Code outside of the file: %v, want a FormatError", err)
+	}
+	img.Header.MetalText.Size = 1
+	if _, err := img.Code(r, ProgramMetal); !isFormatError(err) {
+		t.Errorf("Code of nothing: %v, want a FormatError", err)
+	}
+}

@@ -6,7 +6,7 @@
 // It starts the command after --, whose QEMU it gives a monitor, stops the
 // machine two hundred times a second for a look at its registers and stack,
 // and ends it. The kernel with symbols must be the one that runs:
-// KILN_SYMBOLS=1 ./build.sh makes both.
+// ./build.sh makes both.
 package main
 
 import (
@@ -33,7 +33,7 @@ func main() {
 	var o options
 	flag.Float64Var(&o.seconds, "seconds", 60, "how long to take samples")
 	flag.StringVar(&o.load, "load", "", "shell `command` that gives the machine work, run again whenever it ends; it may fail while the machine starts")
-	flag.StringVar(&o.kernel, "kernel", "build/kernel.debug", "the kernel's `ELF` with symbols")
+	flag.StringVar(&o.kernel, "kernel", "build/kernel-hw_generic.elf", "the kernel's `ELF` with symbols")
 	flag.StringVar(&o.out, "o", "kernel.pgo", "`file` to write")
 	flag.Parse()
 	if flag.NArg() == 0 {

@@ -13,7 +13,7 @@ seconds=${1:-30}
 work=$(mktemp -d)
 ns=kiln-profile-$$
 trap 'ip netns del "$ns" 2>/dev/null; rm -r "$work"' EXIT
-KILN_SYMBOLS=1 ./build.sh
+./build.sh
 go build -o "$work/profile" ./bench/profile
 
 ip netns add "$ns"

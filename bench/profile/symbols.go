@@ -26,7 +26,7 @@ type location struct {
 func openSymbols(name string) (*symbols, error) {
 	f, err := elf.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("%w (KILN_SYMBOLS=1 ./build.sh makes a kernel with symbols)", err)
+		return nil, fmt.Errorf("%w (./build.sh makes a kernel with symbols)", err)
 	}
 	defer f.Close()
 	data, err := f.DWARF()

@@ -18,7 +18,7 @@ import (
 
 var inspectCommand = command{
 	name:  "inspect",
-	usage: "[--json] IMAGE|PROGRAM\n       kiln inspect --symbols [--json] IMAGE [PATTERN]",
+	usage: "[--json] IMAGE|PROGRAM\n       kiln inspect --symbols [--json] IMAGE [PATTERN]\n       kiln inspect --gdb IMAGE -o FILE",
 	short: "show what is inside an image, or how a program was built",
 	long: `
 Prints an image's manifest, memory layout and files. Of a program, or of those
@@ -27,11 +27,22 @@ in an image, it prints how Kiln's compiler built it.
 With --symbols it prints the functions of the kernel instead, that is of metal
 and of the kernel program: virtual and physical address, size, program, name.
 PATTERN picks those whose names match a regular expression or, if it is an
-address, 0x…, the one that lies there.`,
+address, 0x…, the one that lies there. kiln sym knows variables and the
+programs of the image as well.
+
+With --gdb it writes an ELF file for gdb and other tools that read DWARF:
+symbols, variables, types, line tables and frame information of both programs
+of the kernel. It is put together from what the build has kept beside kiln, in
+bin/debug; $KILN_DEBUG names another folder.`,
 	flags: func(fs *pflag.FlagSet) action {
 		asJSON := fs.Bool("json", false, "print JSON")
 		symbols := fs.Bool("symbols", false, "print the addresses of the kernel's functions")
+		gdb := fs.Bool("gdb", false, "write what debuggers need to know of the kernel")
+		out := fs.StringP("output", "o", "", "where --gdb writes: `FILE`")
 		return func(a *app, args []string, _ int) (int, error) {
+			if *gdb || *out != "" {
+				return 0, a.inspectGDB(args, *gdb, *out, *symbols || *asJSON)
+			}
 			if *symbols {
 				return 0, a.inspectSymbols(args, *asJSON)
 			}
@@ -61,6 +72,39 @@ address, 0x…, the one that lies there.`,
 			return 0, err
 		}
 	},
+}
+
+// inspectGDB writes to file out what debuggers need to know of the kernel in the
+// image that args name. more says that other flags ask for something else.
+func (a *app) inspectGDB(args []string, gdb bool, out string, more bool) error {
+	const usage = "kiln inspect --gdb IMAGE -o FILE"
+	switch {
+	case !gdb || more:
+		return usageError{"-o goes with --gdb, and --symbols and --json do not", usage}
+	case out == "":
+		return usageError{"no file is named for --gdb to write", usage}
+	case len(args) != 1:
+		return usageError{fmt.Sprintf("%d images are named, want 1", len(args)), usage}
+	}
+	path, err := a.imageAt(args[0])
+	if err != nil {
+		return err
+	}
+	return a.writeDebugFile(path, out)
+}
+
+// imageAt returns the path of the image that name means, a file or a package,
+// and refuses what is none.
+func (a *app) imageAt(name string) (string, error) {
+	path, err := a.packageImage(name)
+	if err != nil {
+		return "", err
+	}
+	isImage, err := image.IsImage(path)
+	if err == nil && !isImage {
+		err = usageError{path + " is not an image", "kiln bake makes one"}
+	}
+	return path, err
 }
 
 // segment is a part of the image as kiln inspect --json has it.
