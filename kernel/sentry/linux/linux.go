@@ -33,12 +33,14 @@ type Wrapper func(next kernel.SyscallFn) kernel.SyscallFn
 
 // corrections are all of them. Where two wrap a call, the later is asked first.
 var corrections = []correction{
+	aioCorrection,
 	bindconnectCorrection,
 	clocksCorrection,
 	closeCorrection,
 	corkCorrection,
 	deadlockCorrection,
 	emptyCorrection,
+	epollctlCorrection,
 	fallocateCorrection,
 	ftruncateCorrection,
 	holesCorrection,
