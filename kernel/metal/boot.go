@@ -11,6 +11,7 @@ import (
 	"kiln/kernel/metal/pvh"
 	"kiln/kernel/metal/raw"
 	"kiln/kernel/metal/region"
+	"kiln/kernel/metal/vdso"
 )
 
 // maxRAM bounds the number of RAM ranges of the memory map.
@@ -35,7 +36,7 @@ var (
 // bootinfo.MultibootMagic, or 0 for PVH.
 func boot(info, loader uint64) *thread {
 	cpu.Init()
-	initSerial()
+	console.Init(com1)
 	initClockStart()
 	readHeader()
 	if loader == bootinfo.MultibootMagic {
@@ -265,7 +266,7 @@ func buildStack(base, top uintptr) uintptr {
 	prefault(top-4*frame.Size, top)
 	random := top - 16
 	for i := range uintptr(2) {
-		*raw.At[uint64](random + 8*i) = randomWord()
+		*raw.At[uint64](random + 8*i) = entropy.Word()
 	}
 	var words [maxKernelWords]uintptr
 	n := 1
@@ -280,7 +281,7 @@ func buildStack(base, top uintptr) uintptr {
 		{linux.AT_ENTRY, uintptr(header.KernelEntry)},
 		{linux.AT_UID, 0}, {linux.AT_EUID, 0}, {linux.AT_GID, 0}, {linux.AT_EGID, 0}, {linux.AT_SECURE, 0},
 		{linux.AT_RANDOM, random},
-		{linux.AT_SYSINFO_EHDR, buildVDSO()},
+		{linux.AT_SYSINFO_EHDR, newVDSO()},
 		{linux.AT_NULL, 0},
 	}
 	size := uintptr(n+2*len(aux)) * 8
@@ -296,6 +297,16 @@ func buildStack(base, top uintptr) uintptr {
 		p += 16
 	}
 	return sp
+}
+
+// newVDSO returns the address of the image that has the runtime find the clock.
+func newVDSO() uintptr {
+	base := allocPages(0)
+	if base == 0 {
+		fatalMemory()
+	}
+	vdso.Build(base, vdsoPC)
+	return base
 }
 
 // stringPointers appends the addresses of the NUL-terminated strings in r to

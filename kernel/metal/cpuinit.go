@@ -131,7 +131,7 @@ func initCPU(c *percpu) string {
 	if ecx7&(1<<2) != 0 {
 		cr4 |= cpu.CR4UMIP
 	}
-	haveRDRAND = ecx1&(1<<30) != 0
+	entropy.HaveRDRAND = ecx1&(1<<30) != 0
 	avx := ecx1&(1<<28) != 0 && ecx1&(1<<26) != 0
 	if avx {
 		cr4 |= cpu.CR4OSXSAVE

@@ -45,7 +45,7 @@ func TestPackagesPage(t *testing.T) {
 	section, _, _ = strings.Cut(section, "\n## ")
 	var listed, want []string
 	for _, row := range strings.Split(section, "\n") {
-		if cells := strings.Split(row, "|"); len(cells) == 4 && !strings.Contains(cells[1], "kernel/metal") {
+		if cells := strings.Split(row, "|"); len(cells) == 5 && !strings.Contains(cells[1], "kernel/metal") {
 			for _, m := range regexp.MustCompile("`(\\w+)`").FindAllStringSubmatch(cells[1], -1) {
 				listed = append(listed, m[1])
 			}

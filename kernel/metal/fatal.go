@@ -21,7 +21,7 @@ const (
 // What a boot loader started would only start again, so it is turned off, or
 // stands still.
 func exitMachine(code uint8) {
-	console.flush()
+	console.Flush()
 	cpu.Out8(ending.Port, code)
 	if standalone {
 		cpu.Out16(acpiControl, acpiOff)
@@ -39,45 +39,6 @@ func tripleFault() {
 	cpu.Out8(0x64, 0xfe) // keyboard controller: reset, where there is one
 	*raw.At[byte](0) = 0
 	cpu.Halt()
-}
-
-func print(s string) {
-	for i := range len(s) {
-		if s[i] == '\n' {
-			console.putByte('\r')
-		}
-		console.putByte(s[i])
-	}
-}
-
-func (s *serial) putByte(b byte) {
-	if s.present {
-		s.writeByte(b)
-	}
-}
-
-func printHex(v uint64) {
-	print("0x")
-	const digits = "0123456789abcdef"
-	for shift := 60; shift >= 0; shift -= 4 {
-		console.putByte(digits[v>>uint(shift)&15])
-	}
-}
-
-func printDecimal(v uint64) {
-	var buf [20]byte
-	i := len(buf)
-	for {
-		i--
-		buf[i] = byte('0' + v%10)
-		v /= 10
-		if v == 0 {
-			break
-		}
-	}
-	for ; i < len(buf); i++ {
-		console.putByte(buf[i])
-	}
 }
 
 // fatalBoot ends a boot that cannot succeed.
@@ -255,7 +216,7 @@ func printFunction(pc, lookup uint64) {
 		print("?")
 		return
 	}
-	console.write(name)
+	console.Write(name)
 	print("+")
 	printHex(off + pc - lookup)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"kiln/kernel/metal/abi"
+	"kiln/kernel/metal/hostfile"
 	"kiln/kernel/metal/linux"
 	"kiln/kernel/metal/raw"
 )
@@ -13,19 +14,19 @@ const (
 
 // blocked is what a hostcall's handler returns when the thread waits, ended,
 // or had its registers replaced: the result is not to be stored.
-const blocked = -1 << 62
+const blocked = hostfile.Blocked
 
 // hostcall answers the system call that thread t made and returns the thread
 // to resume.
 func hostcall(t *thread) *thread {
-	metalLock.lock()
+	metalLock.Lock()
 	r := &t.regs
 	if res := dispatch(t, r.RAX, uintptr(r.RDI), uintptr(r.RSI), uintptr(r.RDX),
 		uintptr(r.R10), uintptr(r.R8), uintptr(r.R9)); res != blocked {
 		r.RAX = uint64(res)
 	}
 	next := schedule(t)
-	metalLock.unlock()
+	metalLock.Unlock()
 	return next
 }
 
@@ -53,13 +54,13 @@ func dispatch(t *thread, nr uint64, a1, a2, a3, a4, a5, a6 uintptr) int64 {
 
 	// Files.
 	case linux.SYS_READ:
-		return hostRead(t, int(a1), a2, a3)
+		return fileCall(t, files.Read(&t.waiter, int(a1), a2, a3))
 	case linux.SYS_WRITE:
-		return hostWrite(t, int(a1), a2, a3)
+		return fileCall(t, files.Write(&t.waiter, int(a1), a2, a3))
 	case linux.SYS_OPEN:
-		return hostOpen(a1, int(a2))
+		return files.Open(a1, int(a2))
 	case linux.SYS_OPENAT:
-		return hostOpen(a2, int(a3))
+		return files.Open(a2, int(a3))
 	case linux.SYS_CLOSE:
 		return hostClose(int(a1))
 	case linux.SYS_FSTAT:
@@ -70,34 +71,34 @@ func dispatch(t *thread, nr uint64, a1, a2, a3, a4, a5, a6 uintptr) int64 {
 		}
 		return -linux.ENOENT
 	case linux.SYS_LSEEK:
-		return hostLseek(int(a1), int64(a2), int(a3))
+		return files.Lseek(int(a1), int64(a2), int(a3))
 	case linux.SYS_IOCTL:
-		return hostIoctl(int(a1), a2, a3)
+		return files.Ioctl(int(a1))
 	case linux.SYS_PREAD64:
-		return hostPread(int(a1), a2, a3, a4)
+		return files.Pread(int(a1), a2, a3, a4)
 	case linux.SYS_PWRITE64:
-		return hostPwrite(int(a1), a2, a3, a4)
+		return files.Pwrite(int(a1), a2, a3, a4)
 	case linux.SYS_READV, linux.SYS_WRITEV, linux.SYS_PREADV, linux.SYS_PWRITEV,
 		linux.SYS_PREADV2, linux.SYS_PWRITEV2:
-		return hostVector(t, nr, int(a1), a2, a3, int64(a4))
+		return fileCall(t, files.Vector(&t.waiter, nr, int(a1), a2, a3, int64(a4)))
 	case linux.SYS_FCNTL:
-		return hostFcntl(int(a1), int(a2), a3)
-	case linux.SYS_FSTATFS: // no type to tell
-		return hostFstatfs(int(a1), a2)
+		return files.Fcntl(int(a1), int(a2), a3)
+	case linux.SYS_FSTATFS:
+		return files.Fstatfs(int(a1), a2)
 	case linux.SYS_FTRUNCATE:
 		return hostFtruncate(int(a1), a2)
 	case linux.SYS_FALLOCATE:
 		return hostFallocate(int(a1), int(a2), a3, a4)
 	case linux.SYS_MEMFD_CREATE:
-		return hostMemfd()
+		return files.Memfd()
 	case linux.SYS_EVENTFD2:
-		return hostEventfd(uint64(a1), int(a2))
+		return files.Eventfd(uint64(a1), int(a2))
 	case linux.SYS_PIPE2:
 		return hostPipe(a1, int(a2))
 	case linux.SYS_EPOLL_CREATE1:
-		return hostEpollCreate()
+		return files.EpollCreate()
 	case linux.SYS_EPOLL_CTL:
-		return hostEpollCtl(int(a1), int(a2), int(a3), a4)
+		return fileCall(t, files.EpollCtl(int(a1), int(a2), int(a3), a4))
 	case linux.SYS_EPOLL_WAIT, linux.SYS_EPOLL_PWAIT:
 		return hostEpollWait(t, int(a1), a2, int(a3), milliseconds(int32(a4)))
 	case linux.SYS_EPOLL_PWAIT2:

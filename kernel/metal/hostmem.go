@@ -2,6 +2,7 @@ package main
 
 import (
 	"kiln/kernel/metal/frame"
+	"kiln/kernel/metal/hostfile"
 	"kiln/kernel/metal/linux"
 	"kiln/kernel/metal/pagetable"
 	"kiln/kernel/metal/raw"
@@ -88,24 +89,24 @@ func placeMapping(hint, length uintptr) uintptr {
 // mapFile maps a file. Each has one fixed place, so the mapping is shared
 // whatever is asked, and mapping costs nothing.
 func mapFile(fd int, off, length uintptr, flags int) int64 {
-	f := findFile(fd)
+	f := files.Find(fd)
 	if f == nil {
 		return -linux.EBADF
 	}
 	if flags&linux.MAP_FIXED != 0 {
 		return -linux.EINVAL
 	}
-	switch f.kind {
-	case fileMemfd:
+	switch f.Kind {
+	case hostfile.Memory:
 		if off+length > memfdWindow {
 			return -linux.ENOMEM
 		}
-		return int64(f.data + off)
-	case fileStatic:
-		if f.data%frame.Size != 0 || off >= f.size {
+		return int64(f.Data + off)
+	case hostfile.Static:
+		if f.Data%frame.Size != 0 || off >= f.Size {
 			return -linux.ENODEV
 		}
-		return int64(f.data + off)
+		return int64(f.Data + off)
 	}
 	return -linux.ENODEV
 }

@@ -1,9 +1,8 @@
 package main
 
 import (
-	"unsafe"
-
 	"kiln/image/ending"
+	"kiln/kernel/metal/hostfile"
 	"kiln/kernel/metal/linux"
 	"kiln/kernel/metal/raw"
 )
@@ -124,7 +123,7 @@ func hostUname(buf uintptr) int64 {
 
 // hostGetrlimit: no limit but the size of the descriptor table would matter.
 func hostGetrlimit(buf uintptr) int64 {
-	*raw.At[[2]uint64](buf) = [2]uint64{maxFiles, maxFiles}
+	*raw.At[[2]uint64](buf) = [2]uint64{hostfile.MaxFiles, hostfile.MaxFiles}
 	return 0
 }
 
@@ -184,84 +183,3 @@ func hostExit(code int) {
 // exit device has room for the small ones: the kernel program has told the host
 // the others.
 func powerOff(code int) { exitMachine(uint8(min(code&0xff, ending.Large))) }
-
-// The vDSO: a page with an ELF image that offers __vdso_clock_gettime, where
-// the Go runtime looks for it (runtime/vdso_linux.go).
-type vdso struct {
-	ident     [16]byte
-	etype     uint16
-	machine   uint16
-	version   uint32
-	entry     uint64
-	phoff     uint64
-	shoff     uint64
-	flags     uint32
-	ehsize    uint16
-	phentsize uint16
-	phnum     uint16
-	_         [3]uint16
-
-	load    programHeader
-	dynamic programHeader
-
-	dyn  [7][2]uint64
-	hash [5]uint32 // DT_HASH: one bucket, one chain
-	_    uint32
-	// Elf64_Verdef of the file itself; without one the runtime faults.
-	verdef struct {
-		version, flags, index, count uint16
-		hash, aux, next              uint32
-	}
-	_       uint32
-	symbols [2]elfSymbol
-	strings [24]byte
-}
-
-type programHeader struct {
-	typ, flags               uint32
-	off, vaddr, paddr        uint64
-	filesz, memsz, alignment uint64
-}
-
-type elfSymbol struct {
-	name        uint32
-	info, other uint8
-	shndx       uint16
-	value, size uint64
-}
-
-// buildVDSO returns the address of the image. Symbol values count from there;
-// the difference to a routine in metal wraps around, as it may.
-func buildVDSO() uintptr {
-	base := allocPages(0)
-	if base == 0 {
-		fatalMemory()
-	}
-	v := raw.At[vdso](base)
-	ident := "\x7fELF\x02\x01\x01"
-	for i := range len(ident) {
-		v.ident[i] = ident[i]
-	}
-	v.etype, v.machine, v.version = 3, 62, 1 // ET_DYN, EM_X86_64
-	v.phoff, v.phentsize, v.phnum = uint64(unsafe.Offsetof(v.load)), uint16(unsafe.Sizeof(v.load)), 2
-	size := uint64(unsafe.Sizeof(*v))
-	v.load = programHeader{typ: 1, flags: 5, filesz: size, memsz: size, alignment: 4096}
-	v.dynamic = programHeader{typ: 2, flags: 4, off: uint64(unsafe.Offsetof(v.dyn)), vaddr: uint64(unsafe.Offsetof(v.dyn))}
-	v.dyn = [7][2]uint64{
-		{5, uint64(unsafe.Offsetof(v.strings))},         // DT_STRTAB
-		{6, uint64(unsafe.Offsetof(v.symbols))},         // DT_SYMTAB
-		{4, uint64(unsafe.Offsetof(v.hash))},            // DT_HASH
-		{10, uint64(unsafe.Sizeof(v.strings))},          // DT_STRSZ
-		{11, uint64(unsafe.Sizeof(v.symbols[0]))},       // DT_SYMENT
-		{0x6ffffffc, uint64(unsafe.Offsetof(v.verdef))}, // DT_VERDEF
-	}
-	v.hash = [5]uint32{1, 2, 1, 0, 0}
-	v.verdef.version, v.verdef.flags = 1, 1                     // VER_DEF_CURRENT, VER_FLG_BASE
-	v.symbols[1] = elfSymbol{name: 1, info: 1<<4 | 2, shndx: 1, // global function
-		value: uint64(vdsoPC - base)}
-	name := "\x00__vdso_clock_gettime"
-	for i := range len(name) {
-		v.strings[i] = name[i]
-	}
-	return base
-}

@@ -1,29 +1,32 @@
 package main
 
-import "kiln/kernel/metal/linux"
+import (
+	"kiln/kernel/metal/hostfile"
+	"kiln/kernel/metal/linux"
+)
+
+// irqs are the descriptors of interrupts, by vector. Guarded by metalLock.
+var irqs [vectorLastDevice + 1]*hostfile.File
 
 // deviceInterrupt notes that a device raised vector, and wakes who waits. The
 // serial port is served at once, as it has little room.
 func deviceInterrupt(vector uint64) {
 	if uint32(vector) == serialVector {
-		console.drain()
+		files.Input(&console)
+		wake()
 		return
 	}
 	f := irqs[vector]
 	if f == nil {
 		return
 	}
-	f.count++
-	if f.level {
-		maskGSI(f.gsi, true) // until IRQAck: the device still asserts it
+	if f.Level {
+		maskGSI(f.GSI, true) // until IRQAck: the device still asserts it
 	}
-	noteInterrupt(fileReady(f))
-}
-
-// noteInterrupt makes sure that the Go scheduler looks at the descriptors
-// soon: a thread that waits in epoll does so anyway, else EnterUser must end.
-func noteInterrupt(woke bool) {
-	if !woke {
+	files.Raise(f)
+	if !wake() {
+		// No thread waits in epoll: EnterUser must end, so that the Go
+		// scheduler looks at the descriptors soon.
 		thisCPU().irqPending = 1
 	}
 }
@@ -34,33 +37,43 @@ func openIRQ() int64 {
 		if irqs[v] != nil {
 			continue
 		}
-		f, fd := newFile(fileIRQ)
+		f, fd := files.New(hostfile.Interrupt)
 		if f == nil {
 			return -linux.EMFILE
 		}
-		f.vector, f.gsi = v, -1
+		f.Vector, f.GSI = v, -1
 		irqs[v] = f
 		return int64(fd)
 	}
 	return -linux.EMFILE
 }
 
-func findIRQ(fd int) *file {
-	if f := findFile(fd); f != nil && f.kind == fileIRQ {
+// closeIRQ stops the interrupt of a descriptor that is about to be closed.
+func closeIRQ(f *hostfile.File) {
+	if f.GSI >= 0 {
+		maskGSI(f.GSI, true)
+	}
+	irqs[f.Vector] = nil
+}
+
+// findIRQ returns the interrupt of a descriptor, or nil.
+func findIRQ(fd int) *hostfile.File {
+	if f := files.Find(fd); f != nil && f.Kind == hostfile.Interrupt {
 		return f
 	}
 	return nil
 }
 
+// routeIRQ leads an input of the I/O APIC to a descriptor.
 func routeIRQ(fd, gsi int, level bool) int64 {
 	f := findIRQ(fd)
 	if f == nil {
 		return -linux.EBADF
 	}
-	if !routeGSI(gsi, f.vector, level) {
+	if !routeGSI(gsi, f.Vector, level) {
 		return -linux.EINVAL
 	}
-	f.gsi, f.level = gsi, level
+	f.GSI, f.Level = gsi, level
 	return 0
 }
 
@@ -76,17 +89,18 @@ func messageIRQ(fd int, m *[2]uint64) int64 {
 		id >>= 24
 	}
 	m[0] = 0xfee00000 | id<<12
-	m[1] = uint64(f.vector) // edge, fixed delivery
+	m[1] = uint64(f.Vector) // edge, fixed delivery
 	return 0
 }
 
+// ackIRQ unmasks a level-triggered interrupt, whose device is quiet now.
 func ackIRQ(fd int) int64 {
 	f := findIRQ(fd)
 	if f == nil {
 		return -linux.EBADF
 	}
-	if f.level {
-		maskGSI(f.gsi, false)
+	if f.Level {
+		maskGSI(f.GSI, false)
 	}
 	return 0
 }

@@ -4,6 +4,7 @@ import (
 	"kiln/image/bootinfo"
 	"kiln/kernel/metal/cpu"
 	"kiln/kernel/metal/frame"
+	"kiln/kernel/metal/hostfile"
 	"kiln/kernel/metal/pagetable"
 	"kiln/kernel/metal/region"
 )
@@ -22,8 +23,8 @@ const (
 	stackBase     = 0xffffd00000000000 // stacks, each above a guard page
 
 	slotSize    = 1 << 39
-	memfdWindow = slotSize
-	maxMemfds   = 8
+	memfdWindow = hostfile.Window
+	maxMemfds   = hostfile.MaxMemory
 )
 
 // Page table entries for kernel memory.
@@ -223,7 +224,7 @@ func kernelFault(addr uintptr, write bool) bool {
 	flags := pteData
 	inFile := addr >= memfdBase && addr < memfdLimit
 	if inFile {
-		if !memfdCovers(addr) {
+		if !files.Covers(addr) {
 			return false
 		}
 		if frames.FreeFrames() <= kernelFloor {

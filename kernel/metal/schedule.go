@@ -1,10 +1,9 @@
 package main
 
 import (
-	"sync/atomic"
-
-	"kiln/kernel/metal/cpu"
 	"kiln/kernel/metal/linux"
+	"kiln/kernel/metal/queue"
+	"kiln/kernel/metal/spin"
 )
 
 // timeSlice is how long a thread runs while others wait, in ns.
@@ -13,22 +12,21 @@ const timeSlice = 4_000_000
 // sliceEnd is when the running thread should give way, 0 if nothing waits.
 var sliceEnd uint64
 
+// The threads in order. Guarded by metalLock.
+var (
+	runnable  queue.Run
+	deadlines queue.Deadlines
+	futexes   queue.Futexes
+)
+
 // ready puts a blocked thread at the end of the run queue. A hostcall that
 // blocked returns result.
 func ready(t *thread, result int64) {
 	if t.state != threadBlocked {
 		return
 	}
-	t.regs.RAX = uint64(result)
-	leaveWait(t)
-	t.state = threadRunnable
-	t.next = nil
-	if runTail == nil {
-		runHead = t
-	} else {
-		runTail.next = t
-	}
-	runTail = t
+	unblock(t, result)
+	runnable.Push(&t.node)
 }
 
 // readyFirst is ready for a thread that should run at once: a timer expired
@@ -37,27 +35,25 @@ func readyFirst(t *thread, result int64) {
 	if t.state != threadBlocked {
 		return
 	}
-	t.regs.RAX = uint64(result)
-	leaveWait(t)
-	t.state = threadRunnable
-	t.next = runHead
-	runHead = t
-	if runTail == nil {
-		runTail = t
-	}
+	unblock(t, result)
+	runnable.PushFirst(&t.node)
 	thisCPU().needPick = true
 }
 
-// leaveWait takes a thread out of whatever it waits in.
-func leaveWait(t *thread) {
-	if t.wait == waitFutex {
-		futexRemove(t)
+// unblock takes a blocked thread out of whatever it waits in.
+func unblock(t *thread, result int64) {
+	t.regs.RAX = uint64(result)
+	if t.node.InFutex() {
+		futexes.Remove(&t.node)
 	}
-	if t.deadline != 0 {
-		timerRemove(t)
+	if t.node.HasDeadline() {
+		deadlines.Remove(&t.node)
+	}
+	if t.waiter.Waiting() {
+		files.Cancel(&t.waiter)
 	}
 	t.wait = waitNothing
-	t.waitFile = nil
+	t.state = threadRunnable
 }
 
 // block takes the running thread off the CPU until ready. A deadline of 0
@@ -66,7 +62,7 @@ func block(t *thread, wait int32, deadline uint64) {
 	t.state = threadBlocked
 	t.wait = wait
 	if deadline != 0 {
-		timerAdd(t, deadline)
+		deadlines.Add(&t.node, deadline)
 	}
 }
 
@@ -80,41 +76,29 @@ func yield(t *thread) {
 // ready to be resumed: its signals delivered, the timer armed.
 func schedule(t *thread) *thread {
 	c := thisCPU()
-	if t.state == threadRunning && t != c.idle {
-		if c.needPick && runHead != nil {
-			// t was interrupted by something more urgent: next in line.
-			c.needPick = false
-			first := runHead
-			t.state = threadRunnable
-			t.next = first.next
-			first.next = t
-			if runTail == first {
-				runTail = t
-			}
-			t = nil
-		} else if sliceEnd != 0 && now() >= sliceEnd {
-			yield(t)
-			t = nil
-		}
-	} else {
+	if t.state != threadRunning || t == c.idle {
+		t = nil
+	} else if c.needPick && !runnable.Empty() {
+		// t was interrupted by something more urgent: next in line.
+		first := runnable.Pop()
+		t.state = threadRunnable
+		runnable.PushFirst(&t.node)
+		runnable.PushFirst(first)
+		t = nil
+	} else if sliceEnd != 0 && now() >= sliceEnd {
+		yield(t)
 		t = nil
 	}
 	c.needPick = false
 	if t == nil {
-		t = runHead
-		if t == nil {
-			t = c.idle
-		} else {
-			runHead = t.next
-			if runHead == nil {
-				runTail = nil
-			}
-			t.next = nil
+		t = c.idle
+		if n := runnable.Pop(); n != nil {
+			t = threadOf(n)
 		}
 		sliceEnd = 0
 	}
 	t.state = threadRunning
-	if runHead == nil {
+	if runnable.Empty() {
 		sliceEnd = 0
 	} else if sliceEnd == 0 {
 		sliceEnd = now() + timeSlice
@@ -124,48 +108,14 @@ func schedule(t *thread) *thread {
 	return t
 }
 
-// timerHead is the list of threads with a deadline, soonest first.
-var timerHead *thread
-
-func timerAdd(t *thread, deadline uint64) {
-	t.deadline = deadline
-	var prev *thread
-	next := timerHead
-	for next != nil && next.deadline <= deadline {
-		prev, next = next, next.timerNext
-	}
-	t.timerPrev, t.timerNext = prev, next
-	if prev == nil {
-		timerHead = t
-	} else {
-		prev.timerNext = t
-	}
-	if next != nil {
-		next.timerPrev = t
-	}
-}
-
-func timerRemove(t *thread) {
-	if t.timerPrev == nil {
-		timerHead = t.timerNext
-	} else {
-		t.timerPrev.timerNext = t.timerNext
-	}
-	if t.timerNext != nil {
-		t.timerNext.timerPrev = t.timerPrev
-	}
-	t.timerNext, t.timerPrev = nil, nil
-	t.deadline = 0
-}
-
 // expireTimers readies the threads whose deadline has come.
 func expireTimers() {
-	if timerHead == nil {
+	if deadlines.Next() == 0 {
 		return
 	}
 	ns := now()
-	for timerHead != nil && timerHead.deadline <= ns {
-		t := timerHead
+	for n := deadlines.Expired(ns); n != nil; n = deadlines.Expired(ns) {
+		t := threadOf(n)
 		readyFirst(t, timeoutResult(t))
 	}
 }
@@ -184,22 +134,11 @@ func timeoutResult(t *thread) int64 {
 // stays off: an idle guest takes no interrupts.
 func armTimer() {
 	next := sliceEnd
-	if timerHead != nil && (next == 0 || timerHead.deadline < next) {
-		next = timerHead.deadline
+	if first := deadlines.Next(); first != 0 && (next == 0 || first < next) {
+		next = first
 	}
 	setTimer(next)
 }
 
 // metalLock guards everything in metal. See the package comment.
-var metalLock spinLock
-
-// spinLock is a lock for trap context.
-type spinLock struct{ held uint32 }
-
-func (l *spinLock) lock() {
-	for !atomic.CompareAndSwapUint32(&l.held, 0, 1) {
-		cpu.Pause()
-	}
-}
-
-func (l *spinLock) unlock() { atomic.StoreUint32(&l.held, 0) }
+var metalLock spin.Lock

@@ -182,7 +182,7 @@ func sendSignal(t *thread, sig, tid int) int64 {
 // interruptWait ends a blocked hostcall for a signal. Reads and writes start
 // again after the handler, as SA_RESTART says.
 func interruptWait(t *thread) {
-	if t.wait == waitRead || t.wait == waitWrite {
+	if t.wait == waitFile {
 		restart(t)
 		return
 	}

@@ -5,6 +5,8 @@ import (
 
 	"kiln/kernel/metal/cpu"
 	"kiln/kernel/metal/frame"
+	"kiln/kernel/metal/hostfile"
+	"kiln/kernel/metal/queue"
 	"kiln/kernel/metal/raw"
 )
 
@@ -23,10 +25,9 @@ const (
 const (
 	waitNothing = iota
 	waitSleep   // its deadline
-	waitFutex   // futexAddr
-	waitEpoll   // a descriptor of epollFile
-	waitRead    // waitFile to become readable
-	waitWrite   // waitFile to become writable
+	waitFutex   // a wake-up in futexes
+	waitFile    // a file to become readable or writable
+	waitEpoll   // a file that an epoll instance watches
 )
 
 // thread is one thread of the kernel program. It fills one page frame, the
@@ -46,20 +47,11 @@ type thread struct {
 	kernRBP uint64
 	kernR14 uint64
 
-	tid   int32
-	state int32
-	wait  int32
-	next  *thread // in the run queue
-
-	// Sleeping: in the timer list while deadline is not 0.
-	deadline             uint64 // ns since boot
-	timerNext, timerPrev *thread
-
-	futexAddr uintptr
-	futexNext *thread
-
-	waitFile *file
-	epoll    epollWait // the call that epoll_pwait blocked in
+	tid    int32
+	state  int32
+	wait   int32
+	node   queue.Node      // in runnable, deadlines, futexes
+	waiter hostfile.Waiter // in files
 
 	signals       signalState
 	lastException exception // that became a signal
@@ -75,9 +67,12 @@ var (
 	threads    [maxThreads]*thread // by tid-1
 	threadTop  int                 // no thread at or above this index
 	threadLive int
-	runHead    *thread
-	runTail    *thread
 )
+
+// threadOf returns the thread that n is the node of.
+func threadOf(n *queue.Node) *thread {
+	return raw.At[thread](raw.Addr(n) - unsafe.Offsetof(thread{}.node))
+}
 
 // newThread returns a zeroed thread with a thread number and a floating point
 // area in its initial state, or nil.

@@ -32,7 +32,7 @@ func trap(t *thread, vector uint64, nested uint64) *thread {
 	if nested != 0 {
 		fatalException("exception in metal", &t.regs, exception{vector, t.regs.OrigRAX, faultAddr(vector), t.regs.RIP})
 	}
-	metalLock.lock()
+	metalLock.Lock()
 	switch {
 	case vector == vectorTimer:
 		timerFired()
@@ -53,7 +53,7 @@ func trap(t *thread, vector uint64, nested uint64) *thread {
 		leaveUser(t, exitInterrupt, 0, 0)
 	}
 	next := schedule(t)
-	metalLock.unlock()
+	metalLock.Unlock()
 	return next
 }
 
@@ -166,7 +166,7 @@ func pageFault(regs *registers, addr uint64) bool {
 		fatalException("page fault in the page fault handler", regs, exception{cpu.VectorPageFault, regs.OrigRAX, addr, regs.RIP})
 	}
 	if !inMetal {
-		metalLock.lock()
+		metalLock.Lock()
 	}
 	c.inFault, c.faulting = true, regs
 	c.noMemory = false // userFault sets it; a protection fault is another matter
@@ -183,7 +183,7 @@ func pageFault(regs *registers, addr uint64) bool {
 	}
 	c.inFault = false
 	if !inMetal {
-		metalLock.unlock()
+		metalLock.Unlock()
 	} else if !ok {
 		fatalException("page fault in metal", regs, exception{cpu.VectorPageFault, code, addr, regs.RIP})
 	}
