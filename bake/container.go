@@ -16,6 +16,7 @@ import (
 
 	"kiln/bake/oci"
 	"kiln/image"
+	"kiln/image/account"
 )
 
 // containerDirs are made in a container image that lacks them: the guest
@@ -316,95 +317,28 @@ func (c container) user(text string) error {
 	if text == "" || c.manifest.User != nil { // the baker's user says otherwise
 		return nil
 	}
-	name, group, hasGroup := strings.Cut(text, ":")
-	u := &image.User{}
-	line, ok := c.find("/etc/passwd", name, 7)
-	switch {
-	case ok:
-		if u.UID, u.GID, ok = ids(line[2], line[3]); !ok {
-			return inputErrorf(c.name, "/etc/passwd has no numbers for user %s", name)
-		}
-		u.Groups = c.groupsOf(line[0])
-		c.home(line[5])
-	default:
-		if u.UID, _, ok = ids(name, "0"); !ok {
-			return inputErrorf(c.name, "its user %q is not in its /etc/passwd", name)
-		}
-		c.home("/")
+	u, home, err := account.Files{Passwd: c.text("/etc/passwd"), Group: c.text("/etc/group")}.Find(text)
+	if err != nil {
+		return inputErrorf(c.name, "whom it runs as: %v", err)
 	}
-	if hasGroup {
-		u.Groups = nil
-		line, ok := c.find("/etc/group", group, 4)
-		id := group
-		if ok {
-			id = line[2]
-		}
-		if u.GID, _, ok = ids(id, "0"); !ok {
-			return inputErrorf(c.name, "its group %q is not in its /etc/group", group)
-		}
+	if home != "" && !hasVariable(c.manifest.Env, "HOME") {
+		c.manifest.Env = append(c.manifest.Env, "HOME="+home)
 	}
-	// The group itself is one of them, so that it cannot be given up to gain
-	// what it is denied (CVE-2022-36109).
-	if !slices.Contains(u.Groups, u.GID) {
-		u.Groups = append([]uint32{u.GID}, u.Groups...)
-	}
-	c.manifest.User = u
+	c.manifest.User = &u
 	return nil
 }
 
-// home sets HOME, unless it is set or dir is empty.
-func (c container) home(dir string) {
-	if dir != "" && !hasVariable(c.manifest.Env, "HOME") {
-		c.manifest.Env = append(c.manifest.Env, "HOME="+dir)
-	}
-}
-
-// ids reads a user's and a group's number.
-func ids(uid, gid string) (u, g uint32, ok bool) {
-	a, err1 := strconv.ParseUint(uid, 10, 32)
-	b, err2 := strconv.ParseUint(gid, 10, 32)
-	return uint32(a), uint32(b), err1 == nil && err2 == nil
-}
-
-// find returns the line of a file such as /etc/passwd, of so many fields, for
-// a name or a number.
-func (c container) find(file, name string, fields int) ([]string, bool) {
-	for _, line := range c.lines(file, fields) {
-		if line[0] == name || line[2] == name {
-			return line, true
-		}
-	}
-	return nil, false
-}
-
-// groupsOf returns the numbers of the groups that have user as a member.
-func (c container) groupsOf(user string) (groups []uint32) {
-	for _, line := range c.lines("/etc/group", 4) {
-		if id, _, ok := ids(line[2], "0"); ok && slices.Contains(strings.Split(line[3], ","), user) {
-			groups = append(groups, id)
-		}
-	}
-	return groups
-}
-
-// lines returns the lines of a file, split at colons, that have so many
-// fields. A file that does not exist has none.
-func (c container) lines(file string, fields int) (out [][]string) {
+// text returns what is in a file. One that does not exist is empty.
+func (c container) text(file string) string {
 	f := c.tree.Lookup(file)
 	if f == nil || f.Host == "" {
-		return nil
+		return ""
 	}
 	b, err := os.ReadFile(f.Host)
 	if err != nil {
 		c.progress("%s: %v", file, err)
-		return nil
 	}
-	for line := range strings.Lines(string(b)) {
-		if l := strings.Split(strings.TrimRight(line, "\r\n"), ":"); len(l) == fields {
-			out = append(out, l)
-		}
-	}
-	return out
+	return string(b)
 }
 
 // containerName returns the name of an image file for a container image.

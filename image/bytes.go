@@ -96,14 +96,15 @@ type (
 	plainRunConfig RunConfig
 )
 
-// marshal returns the JSON of what v points to, whose strings it replaces.
-func marshal(v any) ([]byte, error) {
+// MarshalBytes returns the JSON of what v points to, whose strings it replaces:
+// they may be any bytes.
+func MarshalBytes(v any) ([]byte, error) {
 	replaceStrings(reflect.ValueOf(v).Elem(), escapeBytes)
 	return json.Marshal(v)
 }
 
-// unmarshal decodes JSON into what v points to.
-func unmarshal(b []byte, v any) error {
+// UnmarshalBytes decodes JSON of MarshalBytes into what v points to.
+func UnmarshalBytes(b []byte, v any) error {
 	if err := json.Unmarshal(b, v); err != nil {
 		return err
 	}
@@ -112,19 +113,19 @@ func unmarshal(b []byte, v any) error {
 }
 
 // MarshalJSON implements json.Marshaler.
-func (m Manifest) MarshalJSON() ([]byte, error) { return marshal((*plainManifest)(&m)) }
+func (m Manifest) MarshalJSON() ([]byte, error) { return MarshalBytes((*plainManifest)(&m)) }
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (m *Manifest) UnmarshalJSON(b []byte) error { return unmarshal(b, (*plainManifest)(m)) }
+func (m *Manifest) UnmarshalJSON(b []byte) error { return UnmarshalBytes(b, (*plainManifest)(m)) }
 
 // MarshalJSON implements json.Marshaler.
-func (f File) MarshalJSON() ([]byte, error) { return marshal((*plainFile)(&f)) }
+func (f File) MarshalJSON() ([]byte, error) { return MarshalBytes((*plainFile)(&f)) }
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (f *File) UnmarshalJSON(b []byte) error { return unmarshal(b, (*plainFile)(f)) }
+func (f *File) UnmarshalJSON(b []byte) error { return UnmarshalBytes(b, (*plainFile)(f)) }
 
 // MarshalJSON implements json.Marshaler.
-func (r RunConfig) MarshalJSON() ([]byte, error) { return marshal((*plainRunConfig)(&r)) }
+func (r RunConfig) MarshalJSON() ([]byte, error) { return MarshalBytes((*plainRunConfig)(&r)) }
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (r *RunConfig) UnmarshalJSON(b []byte) error { return unmarshal(b, (*plainRunConfig)(r)) }
+func (r *RunConfig) UnmarshalJSON(b []byte) error { return UnmarshalBytes(b, (*plainRunConfig)(r)) }

@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"kiln/image/channel"
+	"kiln/run/output"
 )
 
 // orderTime is how long what comes on one stream waits for what came before it
@@ -23,7 +22,7 @@ const orderTime = 20 * time.Millisecond
 // comes from.
 type link struct {
 	conn     io.ReadWriteCloser // nil: there is no channel
-	out, err *output            // where the program's output goes
+	out, err *output.Output     // where the program's output goes
 	stdin    *channel.Sender
 
 	requests chan channel.Request
@@ -34,12 +33,17 @@ type link struct {
 	ended    chan struct{} // closed when no more comes
 	broken   error         // what the guest did against the rules; guarded by ended
 
-	last *output // where the last data went; of read alone
+	last *output.Output // where the last data went; of read alone
 
 	writeMu sync.Mutex // held for a frame
+
+	tools     sync.WaitGroup // that are connected
+	sessionMu sync.Mutex
+	sessions  map[channel.Session]*relay // with the guest, of tools; guarded by sessionMu
+	lastUsed  channel.Session            // the number of the newest; guarded by sessionMu
 }
 
-func newLink(conn io.ReadWriteCloser, out, err *output) *link {
+func newLink(conn io.ReadWriteCloser, out, err *output.Output) *link {
 	return &link{
 		conn: conn, out: out, err: err, stdin: channel.NewSender(),
 		// Enough for what a user does in the time that a guest takes to
@@ -48,6 +52,7 @@ func newLink(conn io.ReadWriteCloser, out, err *output) *link {
 		ready:    make(chan struct{}),
 		exited:   make(chan struct{}),
 		ended:    make(chan struct{}),
+		sessions: map[channel.Session]*relay{},
 	}
 }
 
@@ -65,13 +70,14 @@ func (l *link) setReady() { l.once.Do(func() { close(l.ready) }) }
 
 // serve carries the channel until it ends.
 func (l *link) serve() {
+	defer l.endSessions()
 	defer close(l.ended)
 	if l.conn == nil {
 		return
 	}
-	for o, s := range map[*output]channel.Stream{l.out: channel.Stdout, l.err: channel.Stderr} {
-		o.consumed = func(n int) {
-			if credit := o.window.Consume(n); credit > 0 {
+	for o, s := range map[*output.Output]channel.Stream{l.out: channel.Stdout, l.err: channel.Stderr} {
+		o.Consumed = func(n int) {
+			if credit := o.Window.Consume(n); credit > 0 {
 				l.write(channel.AppendCredit(nil, s, credit))
 			}
 		}
@@ -99,7 +105,7 @@ func (l *link) writeRequests() {
 		case <-l.ended:
 			return
 		case r := <-l.requests:
-			frame, err := channel.AppendRequest(nil, r)
+			frame, err := channel.AppendRequest(nil, channel.Console, r)
 			if err == nil && !l.write(frame) {
 				return
 			}
@@ -108,17 +114,20 @@ func (l *link) writeRequests() {
 }
 
 // Message implements channel.Handler.
-func (l *link) Message(b []byte) error {
+func (l *link) Message(s channel.Session, b []byte) error {
 	r, err := channel.ParseReport(b)
 	if err != nil {
 		return err
+	}
+	if s != channel.Console {
+		return l.sessionReport(s, r, b)
 	}
 	if r.Ready {
 		l.setReady()
 	}
 	if r.Notice != "" {
 		l.settle(l.err)
-		l.err.note(fmt.Sprintf("kiln: %s\n", printable(r.Notice)))
+		l.err.Note(fmt.Sprintf("kiln: %s\n", output.Printable(r.Notice)))
 	}
 	if r.Exit != nil && l.exit == nil {
 		l.exit = r.Exit
@@ -129,45 +138,54 @@ func (l *link) Message(b []byte) error {
 
 // Data implements channel.Handler.
 func (l *link) Data(s channel.Stream, b []byte) error {
-	o, err := l.output(s)
+	if s.Session() != channel.Console {
+		return l.sessionData(s, b)
+	}
+	o, err := l.streamOutput(s)
 	if err == nil {
-		err = o.window.Receive(len(b))
+		err = o.Window.Receive(len(b))
 	}
 	if err != nil {
 		return err
 	}
 	l.settle(o)
-	o.add(b)
+	o.Add(b)
 	return nil
 }
 
 // settle waits, but not long, until what came before for another stream than o
 // is written.
-func (l *link) settle(o *output) {
+func (l *link) settle(o *output.Output) {
 	if l.last != nil && l.last != o {
-		l.last.settle(orderTime)
+		l.last.Settle(orderTime)
 	}
 	l.last = o
 }
 
 // End implements channel.Handler. The guest's end ends all streams.
 func (l *link) End(s channel.Stream) error {
-	o, err := l.output(s)
+	if s.Session() != channel.Console {
+		return l.sessionEnd(s)
+	}
+	o, err := l.streamOutput(s)
 	if err != nil {
 		return err
 	}
-	return o.window.End()
+	return o.Window.End()
 }
 
 // Credit implements channel.Handler.
 func (l *link) Credit(s channel.Stream, n int) error {
+	if s.Session() != channel.Console {
+		return l.sessionCredit(s, n)
+	}
 	if s != channel.Stdin {
 		return noStream(s)
 	}
 	return l.stdin.Add(n)
 }
 
-func (l *link) output(s channel.Stream) (*output, error) {
+func (l *link) streamOutput(s channel.Stream) (*output.Output, error) {
 	switch s {
 	case channel.Stdout:
 		return l.out, nil
@@ -177,17 +195,8 @@ func (l *link) output(s channel.Stream) (*output, error) {
 	return nil, noStream(s)
 }
 
-func noStream(s channel.Stream) error {
-	return fmt.Errorf("%w: there is no stream %d", channel.ErrRule, s)
-}
+func noStream(s channel.Stream) error { return ruleError("there is no stream %d", s) }
 
-// printable replaces what would do more to a terminal than show a character:
-// a notice may quote the guest.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, s)
+func ruleError(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", channel.ErrRule, fmt.Sprintf(format, args...))
 }

@@ -66,6 +66,11 @@ type Options struct {
 	Paused bool     // the processor waits for gdb, or for QEMU's monitor
 	QEMU   []string // arguments of QEMU's, behind the others
 
+	// Control is the path of a unix socket on which this process serves tools
+	// that enter the guest (package run/control), for as long as that runs; ""
+	// for none.
+	Control string
+
 	// Command is whose messages these are; "" means kiln run.
 	Command string
 	// Started, if not nil, is called when the guest lives: QEMU took its

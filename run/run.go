@@ -15,7 +15,10 @@ import (
 
 	"kiln/image/channel"
 	"kiln/image/ending"
+	"kiln/run/output"
 	"kiln/run/qemu"
+	"kiln/run/signals"
+	"kiln/run/tty"
 )
 
 // Stdio is what the console connects to.
@@ -42,35 +45,42 @@ const exitGrace = 5 * time.Second
 // error, of type *Error, means that another status than the program's is
 // returned, or that there is something to say about it.
 func Run(o Options, std Stdio) (int, error) {
-	user := openTerminal(std)
-	p, err := newPlan(o, thisHost(), user.state())
+	user := tty.Open(std.In, std.Out)
+	p, err := newPlan(o, thisHost(), terminalOf(user))
 	if err == nil {
 		err = p.check()
 	}
 	if err != nil {
 		return exitCode(err), err
 	}
-	signals := catchSignals(p.config.Interactive)
-	defer signal.Stop(signals)
+	caught := signals.Catch(p.config.Interactive)
+	defer signal.Stop(caught)
 	s, err := p.start(o, std)
 	if err != nil {
 		return exitCode(err), err
 	}
 	if p.config.Interactive {
 		<-s.checked // and notes were written, which a raw terminal would garble
-		if err := user.makeRaw(); err != nil {
+		if err := user.MakeRaw(); err != nil {
 			fmt.Fprintf(std.Err, "%s: the terminal stays as it is: %v\n", o.command(), err)
 		}
-		defer user.restore()
+		defer user.Restore()
 	}
-	return s.serve(signals, user)
+	return s.serve(caught, user)
+}
+
+// terminalOf returns what the user's terminal is like.
+func terminalOf(user *tty.Terminal) terminal {
+	t := terminal{present: user.Present()}
+	t.rows, t.cols = user.Size()
+	return t
 }
 
 // Describe returns QEMU's command line for o, for a shell, and the run
 // configuration that the guest would get. module is the file that the command
 // line has it in. Nothing is started.
 func Describe(o Options, std Stdio, module string) (commandLine string, config []byte, err error) {
-	p, err := newPlan(o, thisHost(), openTerminal(std).state())
+	p, err := newPlan(o, thisHost(), terminalOf(tty.Open(std.In, std.Out)))
 	if err == nil {
 		err = p.check()
 	}
@@ -112,12 +122,26 @@ type session struct {
 	failed  chan error    // gets why output cannot be written
 	copied  chan struct{} // closed when all that the guest wrote was passed on
 	checked chan struct{} // closed once the image was checked
+	left    chan struct{} // closed once tools have what was for them
 	watched chan struct{} // closed once no more failures of disks will come
 	damage  error         // what was found; guarded by checked
 }
 
 // start starts the machine and what serves its channels.
 func (p *plan) start(o Options, std Stdio) (*session, error) {
+	if p.machine.Channel == qemu.NoChannel {
+		o.Control = "" // nobody could enter
+	}
+	listener, err := listenControl(o.Control)
+	if err != nil {
+		return nil, err
+	}
+	started := false
+	defer func() {
+		if !started {
+			listener.Close()
+		}
+	}()
 	text, err := p.module()
 	if err != nil {
 		return nil, err
@@ -142,7 +166,7 @@ func (p *plan) start(o Options, std Stdio) (*session, error) {
 		command: o.command(), std: std, process: process, timeout: o.StopTimeout,
 		keys: p.config.Interactive, proxy: !o.NoSignals, started: o.Started, paused: o.Paused,
 		cancel: make(chan struct{}), failed: make(chan error, 2), copied: make(chan struct{}), checked: make(chan struct{}),
-		watched: make(chan struct{}),
+		watched: make(chan struct{}), left: make(chan struct{}),
 	}
 	if s.started == nil {
 		s.started = func() {}
@@ -164,16 +188,18 @@ func (p *plan) start(o Options, std Stdio) (*session, error) {
 		}
 	}()
 	s.carry(process.Channel)
+	go s.serveControl(listener)
 	if p.config.Interactive || p.config.Stdin {
 		go s.copyInput()
 	}
+	started = true
 	return s, nil
 }
 
 // carry passes on what the guest writes: on channel, which is nil on a machine
 // that has none, and on its serial port.
 func (s *session) carry(channel *os.File) {
-	out, err := newOutput(s.std.Out, s.failed, false), newOutput(s.std.Err, s.failed, true)
+	out, err := output.New(s.std.Out, s.failed, false), output.New(s.std.Err, s.failed, true)
 	serial := err
 	s.link = newLink(nil, out, err)
 	if channel == nil {
@@ -185,9 +211,9 @@ func (s *session) carry(channel *os.File) {
 	go func() {
 		s.copySerial(serial)
 		<-s.link.ended
-		for _, o := range []*output{out, err} {
-			o.close()
-			<-o.done
+		for _, o := range []*output.Output{out, err} {
+			o.Close()
+			<-o.Done()
 		}
 		close(s.copied)
 	}()
@@ -235,12 +261,16 @@ const (
 )
 
 // serve waits for the machine to end.
-func (s *session) serve(signals <-chan os.Signal, user *userTerminal) (int, error) {
-	why := s.wait(signals, user)
+func (s *session) serve(caught <-chan os.Signal, user *tty.Terminal) (int, error) {
+	why := s.wait(caught, user)
 	status := s.process.Status()
 	<-s.link.ended
 	<-s.watched
-	user.restore()
+	select {
+	case <-s.left:
+	case <-time.After(abandonTime):
+	}
+	user.Restore()
 	<-s.checked
 	if s.damage != nil {
 		return ExitUsage, &Error{ExitUsage, s.damage.Error(), ""}
@@ -257,7 +287,7 @@ const abandonTime = 2 * time.Second
 
 // wait carries out what signals ask until QEMU has ended and its output is
 // passed on. It returns why it killed QEMU, if it did.
-func (s *session) wait(signals <-chan os.Signal, user *userTerminal) stop {
+func (s *session) wait(caught <-chan os.Signal, user *tty.Terminal) stop {
 	why := stopNone
 	var abandon <-chan time.Time
 	kill := func(reason stop) {
@@ -278,16 +308,16 @@ func (s *session) wait(signals <-chan os.Signal, user *userTerminal) stop {
 	}
 	exited, ended, cancel, live := s.link.exited, s.link.ended, s.cancel, s.link.ready
 	var deadline, linger <-chan time.Time
-	var hurry hurry
+	var hurry signals.Hurry
 	for {
 		select {
-		case sig := <-signals:
-			switch s.meaning(sig, deadline != nil, hurry.see(sig, time.Now()), user.state().present) {
+		case sig := <-caught:
+			switch s.meaning(sig, deadline != nil, hurry.See(sig, time.Now()), user.Present()) {
 			case signalResize:
-				t := user.state()
-				s.link.send(channel.Request{Winsize: []uint16{t.rows, t.cols}})
+				rows, cols := user.Size()
+				s.link.send(channel.Request{Winsize: []uint16{rows, cols}})
 			case signalPass:
-				s.link.send(channel.Request{Signal: signalName(sig)})
+				s.link.send(channel.Request{Signal: signals.Name(sig)})
 			case signalEnd:
 				s.link.send(channel.Request{Shutdown: true})
 				deadline = time.After(s.timeout)

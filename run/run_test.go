@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"kiln/image/channel"
+	"kiln/run/output"
 	"kiln/run/qemu"
 )
 
@@ -354,22 +355,6 @@ func TestRunImpatient(t *testing.T) {
 	}
 }
 
-func TestHurry(t *testing.T) {
-	var h hurry
-	for i, tt := range []struct {
-		sig  syscall.Signal
-		ms   int
-		want bool
-	}{
-		{syscall.SIGINT, 0, false}, {syscall.SIGINT, 1500, false}, {syscall.SIGINT, 3000, false}, {syscall.SIGHUP, 3100, false},
-		{syscall.SIGINT, 3400, true}, {syscall.SIGINT, 10000, false},
-	} {
-		if got := h.see(tt.sig, time.UnixMilli(int64(tt.ms))); got != tt.want {
-			t.Errorf("signal %d, %v at %d ms: %v, want %v", i, tt.sig, tt.ms, got, tt.want)
-		}
-	}
-}
-
 // TestRunUnread is a run whose output nobody reads any more.
 func TestRunUnread(t *testing.T) {
 	fakeQEMU(t, `while :; do out more; done`)
@@ -409,30 +394,6 @@ func TestRunTrace(t *testing.T) {
 	}
 }
 
-func TestEscape(t *testing.T) {
-	const k = "\x1d"
-	for _, tt := range []struct {
-		typed string // reads are separated by spaces
-		want  bool
-	}{
-		{k + k + k, true},
-		{k + " " + k + " " + k, true},
-		{"a" + k + k + k + "b", true},
-		{k + k + "x" + k, false},
-		{k + k + " x " + k, false},
-		{"abc", false},
-	} {
-		var e escape
-		got := false
-		for _, chunk := range strings.Fields(tt.typed) {
-			got = e.see([]byte(chunk)) || got
-		}
-		if got != tt.want {
-			t.Errorf("escape of %q = %v, want %v", tt.typed, got, tt.want)
-		}
-	}
-}
-
 // TestNotices checks that what the guest's kernel says comes out as lines of
 // ours, with nothing in them that a terminal would act on, and not without end.
 func TestNotices(t *testing.T) {
@@ -449,12 +410,12 @@ func FuzzLink(f *testing.F) {
 	f.Add(channel.AppendFrame(nil, channel.KindMessage, 0, []byte(`{"exit":3}`)))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		failed := make(chan error, 2)
-		out, err := newOutput(io.Discard, failed, false), newOutput(io.Discard, failed, true)
+		out, err := output.New(io.Discard, failed, false), output.New(io.Discard, failed, true)
 		l := newLink(&conversation{bytes.NewReader(in)}, out, err)
 		l.serve()
-		for _, o := range []*output{out, err} {
-			o.close()
-			<-o.done
+		for _, o := range []*output.Output{out, err} {
+			o.Close()
+			<-o.Done()
 		}
 		if l.exit != nil && (*l.exit < 0 || *l.exit > 255) {
 			t.Errorf("exit status %d", *l.exit)

@@ -107,6 +107,7 @@ func addRunFlags(fs *pflag.FlagSet, o *run.Options) {
 	fs.Uint64Var(&o.Processes, "processes", 0, "limit of processes and threads (default: none)")
 	fs.BoolVar(&o.NoSignals, "no-sig-proxy", false, "keep signals from the program: HUP, INT and QUIT ask it to end as TERM does, others do nothing")
 	fs.DurationVar(&o.StopTimeout, "stop-timeout", run.DefaultStopTimeout, "from a request to end until the machine is killed")
+	fs.StringVar(&o.Control, "control", "", "serve kiln exec and its like on the unix socket `PATH` while the guest runs")
 	fs.BoolVar(&o.Verbose, "verbose-kernel", false, "show the kernel's log on the console")
 	fs.Uint64Var(&o.Faults, "faults", 0, "for tests: one in so many promises of memory fails")
 	fs.Lookup("faults").Hidden = true

@@ -6,6 +6,10 @@
 // sent only as far as its reader has said that it has room (credit), so that
 // one that is not read holds up no other.
 //
+// A session is three streams and messages of its own. Session 0, the console,
+// is the program's; the host begins the others, each for something that it wants
+// done in the guest (Opening).
+//
 // docs/image.md, "The channel", is the specification. Neither side trusts the
 // other: Serve, a Sender and a Receiver refuse what breaks the rules.
 package channel
@@ -30,22 +34,44 @@ const (
 	Window = 256 << 10
 )
 
-// A Stream is one sequence of bytes, in one direction.
+// A Stream is one sequence of bytes, in one direction: the number of its session
+// times 4, and which of the session's it is.
 type Stream uint16
 
-// The streams that are there from the beginning.
+// The streams of the console, and which one a stream is of its session.
 const (
-	Stdin  Stream = 1 // to the guest: the program's input, or what is typed on its terminal
-	Stdout Stream = 2 // to the host: the program's output, or its terminal's
-	Stderr Stream = 3 // to the host: what it writes to descriptor 2, without a terminal
+	Messages Stream = 0 // the number that messages have
+	Stdin    Stream = 1 // to the guest: the program's input, or what is typed on its terminal
+	Stdout   Stream = 2 // to the host: the program's output, or its terminal's
+	Stderr   Stream = 3 // to the host: what it writes to descriptor 2, without a terminal
 )
+
+// Session returns the session that a stream is of.
+func (s Stream) Session() Session { return Session(s >> 2) }
+
+// Role returns which of its session's streams it is: Stdin, Stdout, Stderr or
+// Messages.
+func (s Stream) Role() Stream { return s & 3 }
+
+// A Session is the number of one.
+type Session uint16
+
+const (
+	Console     Session = 0 // is there from the beginning
+	LastSession Session = 1<<14 - 1
+	// MaxSessions is how many a guest serves at once, beside the console.
+	MaxSessions = 64
+)
+
+// Stream returns the number of one of the session's streams.
+func (s Session) Stream(role Stream) Stream { return Stream(s)<<2 | role }
 
 // A Kind is what a frame is.
 type Kind uint8
 
 // The kinds of frames.
 const (
-	KindMessage Kind = 1 // payload: JSON of a Request or Report; stream 0
+	KindMessage Kind = 1 // payload: JSON of a Request or Report
 	KindData    Kind = 2 // payload: one byte or more of a stream
 	KindEnd     Kind = 3 // no payload: the stream has no more data
 	KindCredit  Kind = 4 // payload: 4 bytes, how many more bytes the stream's reader takes
@@ -91,7 +117,7 @@ func ParseHeader(b []byte) (Header, error) {
 	if size < least || size > most {
 		return h, ruleError("%d bytes in a frame of kind %d", size, h.Kind)
 	}
-	if (h.Kind == KindMessage) != (h.Stream == 0) || b[1] != 0 {
+	if (h.Kind == KindMessage) != (h.Stream.Role() == Messages) || b[1] != 0 {
 		return h, ruleError("a frame of kind %d on stream %d", h.Kind, h.Stream)
 	}
 	h.Size = int(size)
@@ -113,7 +139,7 @@ func AppendCredit(b []byte, stream Stream, n int) []byte {
 // A Handler is told of frames as they come, by Serve. What it is given is valid
 // until it returns. An error of its ends Serve.
 type Handler interface {
-	Message(b []byte) error
+	Message(s Session, b []byte) error
 	Data(s Stream, b []byte) error
 	End(s Stream) error
 	Credit(s Stream, n int) error
@@ -151,7 +177,7 @@ func Serve(r io.Reader, h Handler) error {
 func dispatch(h Handler, f Header, payload []byte) error {
 	switch f.Kind {
 	case KindMessage:
-		return h.Message(payload)
+		return h.Message(f.Stream.Session(), payload)
 	case KindData:
 		return h.Data(f.Stream, payload)
 	case KindEnd:

@@ -23,13 +23,16 @@ func (r *record) note(format string, args ...any) error {
 	return r.fail
 }
 
-func (r *record) Message(b []byte) error        { return r.note("message %s", b) }
+func (r *record) Message(s Session, b []byte) error {
+	return r.note("message %d %s", s, b)
+}
+
 func (r *record) Data(s Stream, b []byte) error { return r.note("%d: %s", s, b) }
 func (r *record) End(s Stream) error            { return r.note("%d ends", s) }
 func (r *record) Credit(s Stream, n int) error  { return r.note("%d gets %d", s, n) }
 
 func TestServe(t *testing.T) {
-	frames, err := AppendRequest(nil, Request{Signal: "HUP"})
+	frames, err := AppendRequest(nil, 3, Request{Signal: "HUP"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +40,7 @@ func TestServe(t *testing.T) {
 	frames = AppendFrame(frames, KindData, Stderr, []byte("err"))
 	frames = AppendCredit(frames, Stdin, Window)
 	frames = AppendFrame(frames, KindEnd, Stdout, nil)
-	want := []string{`message {"signal":"HUP"}`, "2: out", "3: err", "1 gets 262144", "2 ends"}
+	want := []string{`message 3 {"signal":"HUP"}`, "2: out", "3: err", "1 gets 262144", "2 ends"}
 	for _, in := range []io.Reader{bytes.NewReader(frames), iotest.OneByteReader(bytes.NewReader(frames))} {
 		r := &record{}
 		if err := Serve(in, r); err != nil || fmt.Sprint(r.got) != fmt.Sprint(want) {
@@ -72,6 +75,7 @@ func TestRules(t *testing.T) {
 		"empty message":      header(1, 0, 0, 0),
 		"message in stream":  header(1, 0, 2, 2),
 		"data in no stream":  header(2, 0, 0, 2),
+		"data in session":    header(2, 0, 8, 2),
 		"end with payload":   header(3, 0, 2, 1),
 		"credit of 3 bytes":  header(4, 0, 2, 3),
 		"credit for nothing": AppendCredit(nil, Stdin, 0),
@@ -139,6 +143,7 @@ func TestReceiver(t *testing.T) {
 func TestMessages(t *testing.T) {
 	for text, ok := range map[string]bool{
 		`{"shutdown":true}`: true, `{"winsize":[24,80]}`: true, `{"signal":"INT"}`: true, `{"signal":"INT","later":[1]}`: true,
+		`{"open":100}`: true, `{"hangup":true}`: true, `{"open":-1}`: false, `{"open":1048577}`: false, `{"open":3,"hangup":true}`: false,
 		`{}`: false, `{"shutdown":true,"signal":"HUP"}`: false, `{"winsize":[24]}`: false, `{"winsize":[24,70000]}`: false, `shutdown`: false, `[]`: false,
 	} {
 		if _, err := ParseRequest([]byte(text)); (err == nil) != ok || err != nil && !errors.Is(err, ErrRule) {
@@ -192,7 +197,10 @@ type checker struct {
 	sender Sender
 }
 
-func (c *checker) Message(b []byte) error {
+func (c *checker) Message(s Session, b []byte) error {
+	if s > LastSession {
+		c.t.Errorf("a message of session %d", s)
+	}
 	c.bytes += HeaderSize + len(b)
 	if len(b) > MaxMessage {
 		c.t.Errorf("a message of %d bytes", len(b))
@@ -219,4 +227,48 @@ func (c *checker) Credit(s Stream, n int) error {
 	c.bytes += HeaderSize + 4
 	c.sender.Take(Window)
 	return c.sender.Add(n)
+}
+
+func TestStreams(t *testing.T) {
+	for _, tt := range []struct {
+		session Session
+		role    Stream
+		want    Stream
+	}{{0, Stdin, 1}, {0, Stderr, 3}, {1, Messages, 4}, {5, Stdout, 22}, {LastSession, Stderr, 65535}} {
+		got := tt.session.Stream(tt.role)
+		if got != tt.want || got.Session() != tt.session || got.Role() != tt.role {
+			t.Errorf("stream %d of session %d = %d, of session %d, role %d", tt.role, tt.session, got, got.Session(), got.Role())
+		}
+	}
+}
+
+func TestOpening(t *testing.T) {
+	o := Opening{Exec: &Exec{Args: []string{"sh", "caf\xe9"}, Env: []string{"A=\xff"}, Terminal: true, Rows: 3}}
+	b, err := o.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ParseOpening(b)
+	if err != nil || got.Exec.Args[1] != "caf\xe9" || got.Exec.Env[0] != "A=\xff" || !got.Exec.Terminal || got.Exec.Rows != 3 {
+		t.Errorf("ParseOpening(%s) = %+v, %v", b, got.Exec, err)
+	}
+	for _, text := range []string{``, `{}`, `{"exec":{}}`, `{"exec":{"args":[]}}`, `{"later":{}}`, `[]`, `{"exec":{"args":[1]}}`} {
+		if o, err := ParseOpening([]byte(text)); err == nil {
+			t.Errorf("ParseOpening(%s) = %+v", text, o)
+		}
+	}
+	o.Exec.Args = []string{strings.Repeat("x", MaxOpening)}
+	if _, err := o.JSON(); err == nil {
+		t.Error("an opening without bound is taken")
+	}
+}
+
+// FuzzOpening: whatever a session begins with is one thing to do, or an error.
+func FuzzOpening(f *testing.F) {
+	f.Add([]byte(`{"exec":{"args":["sh","-c","a\u0000\u00ff"],"user":"root:0","rows":70000}}`))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if o, err := ParseOpening(in); err == nil && (o.Exec == nil || len(o.Exec.Args) == 0) {
+			t.Errorf("ParseOpening(%q) = %+v", in, o)
+		}
+	})
 }

@@ -12,11 +12,26 @@ import (
 
 // jsonNames returns the names and kinds of a structure's fields in JSON.
 func jsonNames(v any) (names []string) {
-	kinds := map[string]string{"bool": "boolean", "string": "string", "[]uint16": "numbers", "*int": "number"}
+	kinds := map[string]string{
+		"bool": "boolean", "string": "string", "[]string": "strings", "[]uint16": "numbers",
+		"*int": "number", "int": "number", "uint16": "number", "*channel.Exec": "object",
+	}
 	t := reflect.TypeOf(v)
 	for i := range t.NumField() {
 		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
 		names = append(names, name+" "+kinds[t.Field(i).Type.String()])
+	}
+	return names
+}
+
+// optional returns jsonNames with a mark at those that may be missing.
+func optional(v any) []string {
+	names := jsonNames(v)
+	t := reflect.TypeOf(v)
+	for i := range names {
+		if strings.Contains(t.Field(i).Tag.Get("json"), ",omitempty") {
+			names[i] += ", optional"
+		}
 	}
 	return names
 }
@@ -45,7 +60,9 @@ func TestDocumented(t *testing.T) {
 			fmt.Sprintf("%d end none: the stream has no more data", KindEnd),
 			fmt.Sprintf("%d credit 4 bytes: how many more bytes of the stream its reader takes, 1 to %d", KindCredit, Window),
 		}},
-		{"The streams:", 2, []string{fmt.Sprintf("%d stdin", Stdin), fmt.Sprintf("%d stdout", Stdout), fmt.Sprintf("%d stderr", Stderr)}},
+		{"An opening:", 2, jsonNames(Opening{})},
+		{"A program to run:", 2, optional(Exec{})},
+		{"The streams:", 2, []string{fmt.Sprintf("%d messages", Messages), fmt.Sprintf("%d stdin", Stdin), fmt.Sprintf("%d stdout", Stdout), fmt.Sprintf("%d stderr", Stderr)}},
 		{"## The machine", 1, []string{"virtio console, port 1 named `" + PortName, "COM1 (0x3f8)", "debug exit (port 0x501)", "virtio-mmio, virtio-pci"}},
 	} {
 		if got := rows(t, tt.intro, tt.cells); !slices.Equal(got, tt.want) {

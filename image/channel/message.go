@@ -10,6 +10,8 @@ type Request struct {
 	Shutdown bool     `json:"shutdown,omitempty"` // end the program: its stop signal, later SIGKILL
 	Signal   string   `json:"signal,omitempty"`   // a signal for what runs, by its name without "SIG" or its number
 	Winsize  []uint16 `json:"winsize,omitempty"`  // rows, columns of the terminal
+	Open     int      `json:"open,omitempty"`     // begin this session: the first bytes of its Stdin, so many, are the JSON of an Opening
+	Hangup   bool     `json:"hangup,omitempty"`   // end this session: whoever it was for has gone
 }
 
 // ParseRequest reads a request.
@@ -19,7 +21,7 @@ func ParseRequest(b []byte) (Request, error) {
 		return Request{}, ruleError("a request that is no JSON: %v", err)
 	}
 	set := 0
-	for _, b := range []bool{r.Shutdown, r.Signal != "", r.Winsize != nil} {
+	for _, b := range []bool{r.Shutdown, r.Signal != "", r.Winsize != nil, r.Open != 0, r.Hangup} {
 		if b {
 			set++
 		}
@@ -30,6 +32,9 @@ func ParseRequest(b []byte) (Request, error) {
 	if r.Winsize != nil && len(r.Winsize) != 2 {
 		return Request{}, ruleError("window size with %d numbers, want 2", len(r.Winsize))
 	}
+	if r.Open < 0 || r.Open > MaxOpening {
+		return Request{}, ruleError("a session's opening of %d bytes", r.Open)
+	}
 	return r, nil
 }
 
@@ -39,7 +44,8 @@ type Report struct {
 	Ready bool `json:"ready,omitempty"`
 	// Notice is what the guest's kernel has to say to whoever runs it.
 	Notice string `json:"notice,omitempty"`
-	// Exit is the program's exit status, 0 to 255. It is the last report.
+	// Exit is the program's exit status, 0 to 255, or the session's. It is the
+	// last report of either.
 	Exit *int `json:"exit,omitempty"`
 }
 
@@ -78,8 +84,8 @@ func NoticeReport(text string) []byte {
 	}
 }
 
-// AppendRequest appends a frame with a request.
-func AppendRequest(b []byte, r Request) ([]byte, error) {
+// AppendRequest appends a frame with a request of a session's.
+func AppendRequest(b []byte, s Session, r Request) ([]byte, error) {
 	text, err := json.Marshal(r)
 	if err == nil && len(text) > MaxMessage {
 		err = ruleError("a request of %d bytes", len(text))
@@ -87,5 +93,5 @@ func AppendRequest(b []byte, r Request) ([]byte, error) {
 	if err != nil {
 		return b, err
 	}
-	return AppendFrame(b, KindMessage, 0, text), nil
+	return AppendFrame(b, KindMessage, s.Stream(Messages), text), nil
 }

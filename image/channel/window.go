@@ -7,6 +7,7 @@ import "sync"
 type Sender struct {
 	mu     sync.Mutex
 	credit int           // bytes that may be sent; guarded by mu
+	closed bool          // nothing more is sent; guarded by mu
 	more   chan struct{} // has a value when credit was given
 }
 
@@ -17,6 +18,9 @@ func NewSender() *Sender { return &Sender{credit: Window, more: make(chan struct
 func (s *Sender) Take(n int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return 0
+	}
 	n = min(n, s.credit)
 	s.credit -= n
 	return n
@@ -27,6 +31,15 @@ func (s *Sender) Back(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.credit += n
+}
+
+// Close lets nothing more be taken. It reports whether the sender was closed
+// before.
+func (s *Sender) Close() (before bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, s.closed = s.closed, true
+	return before
 }
 
 // Room reports whether there is credit.

@@ -9,11 +9,15 @@ import (
 	"gvisor.dev/gvisor/pkg/usermem"
 	"gvisor.dev/gvisor/pkg/waiter"
 
+	"kiln/image/channel"
 	"kiln/kernel/notice"
 )
 
-// copySize is how many bytes the console's goroutines move at once.
-const copySize = 16384
+// How many bytes goroutines move at once: from the host, and to it.
+const (
+	copySize = 16384
+	outSize  = channel.MaxPayload
+)
 
 // bytesIO makes b what the Sentry's Read and Write take in place of a
 // program's memory.
@@ -68,6 +72,31 @@ func writeFile(ctx context.Context, file *vfs.FileDescription, stop <-chan struc
 		})
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// lastBytes bounds what is copied of a file once nobody of whom it is known will
+// write to it: what a pipe holds at most. Others may go on writing.
+const lastBytes = 1 << 20
+
+// copyOut copies what comes from a file of the Sentry to the host, until the file
+// ends, or stop closes and nothing is left.
+func copyOut(ctx context.Context, to io.Writer, stop <-chan struct{}, from *vfs.FileDescription) error {
+	b := make([]byte, outSize)
+	for left := lastBytes; left > 0; {
+		n, err := readFile(ctx, from, stop, b)
+		if err != nil {
+			return nil // io.EOF: neither pipes nor terminals fail otherwise
+		}
+		if _, err := to.Write(b[:n]); err != nil {
+			return err
+		}
+		select {
+		case <-stop:
+			left -= n
+		default:
 		}
 	}
 	return nil

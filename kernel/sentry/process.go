@@ -87,9 +87,22 @@ func hasVariable(env []string, name string) bool {
 	return false
 }
 
+// process is a program with what it finds when it begins.
+type process struct {
+	Program
+	env   []string
+	cwd   string // "/" if empty
+	creds *auth.Credentials
+}
+
+// processFor returns one of the configuration's programs.
+func (s *Sentry) processFor(p Program) process {
+	return process{Program: p, env: environment(s.config.Env, s.config.Terminal), cwd: s.config.Cwd, creds: s.creds}
+}
+
 // createProcess loads p as a new process. It does not run yet, and has no
 // descriptors. The caller starts it, and gives back the table.
-func (s *Sentry) createProcess(p Program) (*kernel.ThreadGroup, *kernel.FDTable, error) {
+func (s *Sentry) createProcess(p process) (*kernel.ThreadGroup, *kernel.FDTable, error) {
 	if len(p.Args) == 0 {
 		return nil, nil, fmt.Errorf("the image names no program")
 	}
@@ -100,9 +113,9 @@ func (s *Sentry) createProcess(p Program) (*kernel.ThreadGroup, *kernel.FDTable,
 	args := kernel.CreateProcessArgs{
 		Filename:             p.Path,
 		Argv:                 p.Args,
-		Envv:                 environment(s.config.Env, s.config.Terminal),
-		WorkingDirectory:     s.config.Cwd,
-		Credentials:          s.creds,
+		Envv:                 p.env,
+		WorkingDirectory:     p.cwd,
+		Credentials:          p.creds,
 		Umask:                0022,
 		Limits:               ls,
 		MaxSymlinkTraversals: linux.MaxSymlinkTraversals,
@@ -141,7 +154,7 @@ func setFiles(ctx context.Context, table *kernel.FDTable, files [3]*vfs.FileDesc
 // createInit loads the only program as process 1, on the console. It does not
 // run yet.
 func (s *Sentry) createInit(p Program) (*kernel.ThreadGroup, error) {
-	init, table, err := s.createProcess(p)
+	init, table, err := s.createProcess(s.processFor(p))
 	if err != nil {
 		return nil, err
 	}

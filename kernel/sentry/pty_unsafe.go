@@ -16,10 +16,11 @@ import (
 //
 // devpts offers it only through ioctls, which read their arguments from the
 // memory of a calling task, and the kernel is none. So the fields are found
-// by name in gVisor's structures: masterFileDescription.t, Terminal.ld,
-// Terminal.replicaKTTY, lineDiscipline.size and .sizeMu. ptyOf fails if one is
+// by name in gVisor's structures: masterFileDescription.t, Terminal.n,
+// Terminal.ld, Terminal.replicaKTTY, lineDiscipline.size and .sizeMu. ptyOf fails if one is
 // missing or of another type, and TestPty fails with it.
 type pty struct {
+	number uint32      // of its file in /dev/pts
 	tty    *kernel.TTY // the replica's
 	sizeMu *sync.Mutex // guards size
 	size   *linux.Winsize
@@ -36,11 +37,15 @@ func ptyOf(master *vfs.FileDescription) (*pty, error) {
 	if err != nil {
 		return nil, err
 	}
+	number, err := field[uint32](v, "n")
+	if err != nil {
+		return nil, err
+	}
 	discipline := v.Elem().FieldByName("ld")
 	if !discipline.IsValid() {
 		return nil, fmt.Errorf("gVisor's %s has no field ld", v.Type())
 	}
-	p := &pty{tty: *tty}
+	p := &pty{number: *number, tty: *tty}
 	if p.sizeMu, err = field[sync.Mutex](discipline, "sizeMu"); err != nil {
 		return nil, err
 	}

@@ -52,6 +52,7 @@ func (s *Sentry) runPrograms() (Exit, error) {
 	s.running.add(init)
 	if s.config.Link != nil {
 		go s.serveRequests(s.config.Link.Requests())
+		go s.serveSessions(s.config.Link.Sessions())
 	}
 	init.WaitExited()
 	s.logMemory()

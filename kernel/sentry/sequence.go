@@ -73,6 +73,7 @@ func (s *Sentry) runSequence() (Exit, error) {
 	s.console.start()
 	if s.config.Link != nil {
 		go s.serveRequests(s.config.Link.Requests())
+		go s.serveSessions(s.config.Link.Sessions())
 	}
 	q := &sequence{sentry: s}
 	for _, p := range s.config.Programs {
@@ -96,7 +97,7 @@ func (s *Sentry) runSequence() (Exit, error) {
 // console.
 func (s *Sentry) createIdleInit() error {
 	// Any program will do to give it a memory image.
-	init, table, err := s.createProcess(Program{Path: s.config.Programs[0].Path, Args: []string{"init"}})
+	init, table, err := s.createProcess(s.processFor(Program{Path: s.config.Programs[0].Path, Args: []string{"init"}}))
 	if err != nil {
 		return err
 	}
@@ -160,7 +161,7 @@ func (q *sequence) run(p Program) (more bool, err error) {
 // create loads p with its descriptors: the console, or pipes.
 func (q *sequence) create(p Program) (*kernel.ThreadGroup, error) {
 	s := q.sentry
-	tg, table, err := s.createProcess(p)
+	tg, table, err := s.createProcess(s.processFor(p))
 	if err != nil {
 		return nil, err
 	}

@@ -1,63 +1,92 @@
 package sentry
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"sync"
 
 	"gvisor.dev/gvisor/pkg/abi/linux"
 	"gvisor.dev/gvisor/pkg/context"
 	"gvisor.dev/gvisor/pkg/sentry/kernel"
+	"gvisor.dev/gvisor/pkg/sentry/kernel/auth"
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
 
 	"kiln/kernel/notice"
+	"kiln/kernel/uplink"
 )
 
 // endOfTransmission is what ends input on a terminal in its default state.
 const endOfTransmission = 'D' - '@'
 
-// terminal is the console with a pseudoterminal.
+// terminal is a pseudoterminal whose user is on the host: the console's, or one
+// of a session.
 type terminal struct {
-	ctx     context.Context // of the kernel
-	sentry  *Sentry
+	ctx    context.Context // of the kernel
+	sentry *Sentry
+	creds  *auth.Credentials // whose it is
+	in     io.Reader         // what is typed; nil: nothing is
+	out    io.Writer
+	ended  chan struct{} // closed when the program has
+
 	master  *vfs.FileDescription
 	replica *vfs.FileDescription // keeps the programs' end open
+	path    string               // of the programs' end
 	pty     *pty
-
-	ended   chan struct{} // closed when the program has
-	drained chan struct{} // closed when its output has left
+	pumps   sync.WaitGroup // the goroutines that copy
+	output  sync.WaitGroup // that which copies output
 }
 
-// replicaPath is the programs' end: nothing has run when openTerminal opens
-// the master, so this is number 0.
-const replicaPath = "/dev/pts/0"
-
-// openTerminal makes the first pseudoterminal of /dev/pts the console. ctx is
-// a context of init.
+// openTerminal makes a pseudoterminal the console. ctx is a context of init.
 func (s *Sentry) openTerminal(ctx context.Context) (*terminal, error) {
-	master, err := s.open(ctx, "/dev/pts/ptmx", linux.O_RDWR)
-	if err != nil {
-		return nil, err
-	}
-	replica, err := s.open(ctx, replicaPath, linux.O_RDWR|linux.O_NOCTTY)
-	if err != nil {
-		return nil, err
-	}
-	p, err := ptyOf(master)
-	if err != nil {
-		return nil, err
-	}
 	t := &terminal{
-		ctx: s.kernel.SupervisorContext(), sentry: s, master: master, replica: replica, pty: p,
-		ended: make(chan struct{}), drained: make(chan struct{}),
+		ctx: s.kernel.SupervisorContext(), sentry: s, creds: s.creds,
+		in: s.input(), out: s.output(), ended: make(chan struct{}),
 	}
-	if s.config.Rows != 0 && s.config.Cols != 0 {
-		t.resize(s.config.Rows, s.config.Cols)
+	return t, t.open(ctx, s.config.Rows, s.config.Cols)
+}
+
+// open makes the pseudoterminal, of a size that may be 0. ctx is a context of a
+// process.
+func (t *terminal) open(ctx context.Context, rows, cols uint16) error {
+	var err error
+	if t.master, err = t.openFile(ctx, "/dev/pts/ptmx", linux.O_RDWR); err != nil {
+		return err
 	}
-	return t, nil
+	if t.pty, err = ptyOf(t.master); err == nil {
+		t.path = fmt.Sprintf("/dev/pts/%d", t.pty.number)
+		t.replica, err = t.openFile(ctx, t.path, linux.O_RDWR|linux.O_NOCTTY)
+	}
+	if err != nil {
+		t.master.DecRef(t.ctx)
+		return err
+	}
+	if rows != 0 && cols != 0 {
+		t.resize(rows, cols)
+	}
+	return nil
+}
+
+// release gives back a terminal that nothing is copied of any more. It hangs up
+// for who still has it open.
+func (t *terminal) release() {
+	t.replica.DecRef(t.ctx)
+	t.master.DecRef(t.ctx)
+}
+
+// openFile opens a file for the terminal's user.
+func (t *terminal) openFile(ctx context.Context, path string, flags uint32) (*vfs.FileDescription, error) {
+	return t.sentry.openAs(ctx, t.creds, path, flags)
 }
 
 // open opens a file for init.
 func (s *Sentry) open(ctx context.Context, path string, flags uint32) (*vfs.FileDescription, error) {
-	fd, err := s.mounts.vfs.OpenAt(ctx, s.creds, s.mounts.at(path), &vfs.OpenOptions{Flags: flags})
+	return s.openAs(ctx, s.creds, path, flags)
+}
+
+// openAs opens a file for somebody.
+func (s *Sentry) openAs(ctx context.Context, creds *auth.Credentials, path string, flags uint32) (*vfs.FileDescription, error) {
+	fd, err := s.mounts.vfs.OpenAt(ctx, creds, s.mounts.at(path), &vfs.OpenOptions{Flags: flags})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -65,7 +94,7 @@ func (s *Sentry) open(ctx context.Context, path string, flags uint32) (*vfs.File
 }
 
 func (t *terminal) files(tg *kernel.ThreadGroup, foreground bool) (files [3]*vfs.FileDescription, err error) {
-	replica, err := t.sentry.open(tg.Leader().AsyncContext(), replicaPath, linux.O_RDWR|linux.O_NOCTTY)
+	replica, err := t.openFile(tg.Leader().AsyncContext(), t.path, linux.O_RDWR|linux.O_NOCTTY)
 	if err != nil {
 		return files, err
 	}
@@ -82,34 +111,29 @@ func (t *terminal) files(tg *kernel.ThreadGroup, foreground bool) (files [3]*vfs
 }
 
 func (t *terminal) start() {
-	go t.pumpOutput()
+	t.pumps.Add(1)
+	t.output.Add(1)
 	go func() {
-		copyIn(t.ctx, t.master, t.ended, t.sentry.input())
+		defer t.pumps.Done()
+		defer t.output.Done()
+		if err := copyOut(t.ctx, t.out, t.ended, t.master); err != nil && !errors.Is(err, uplink.ErrLost) {
+			notice.Printf("output of a terminal: %v", err)
+		}
+	}()
+	if t.in == nil {
+		return
+	}
+	t.pumps.Add(1)
+	go func() {
+		defer t.pumps.Done()
+		copyIn(t.ctx, t.master, t.ended, t.in)
 		t.endInput()
 	}()
 }
 
-// pumpOutput copies what the program writes to the console until the program
-// has ended and nothing is left.
-func (t *terminal) pumpOutput() {
-	defer close(t.drained)
-	b := make([]byte, copySize)
-	out := t.sentry.output()
-	for {
-		n, err := readFile(t.ctx, t.master, t.ended, b)
-		if err != nil {
-			return // io.EOF: the master does not fail otherwise
-		}
-		if _, err := out.Write(b[:n]); err != nil {
-			notice.Printf("console output: %v", err)
-			return
-		}
-	}
-}
-
 func (t *terminal) drain() {
 	close(t.ended)
-	<-t.drained
+	t.output.Wait()
 }
 
 // resize sets the window size and tells the foreground processes.

@@ -17,6 +17,7 @@ type Output struct {
 
 	mu     sync.Mutex
 	onRoom func() // guarded by mu; nil: nobody is to be told
+	gone   bool   // whom it is for has gone; guarded by mu
 }
 
 func newOutput(l *Link, s channel.Stream) *Output {
@@ -46,11 +47,40 @@ func (o *Output) notify() {
 	}
 }
 
+// err returns why nothing can be sent any more, nil if it can.
+func (o *Output) err() error {
+	o.mu.Lock()
+	gone := o.gone
+	o.mu.Unlock()
+	if gone {
+		return ErrLost
+	}
+	if err := o.link.Err(); err != nil {
+		return fmt.Errorf("%w: %w", ErrLost, err)
+	}
+	return nil
+}
+
+// full returns ErrFull, or an error if there will never be room again.
+func (o *Output) full() error {
+	if err := o.err(); err != nil {
+		return err
+	}
+	return ErrFull
+}
+
+// lose says that whom the stream is for has gone.
+func (o *Output) lose() {
+	o.mu.Lock()
+	o.gone = true
+	o.mu.Unlock()
+}
+
 // Room reports whether something can be sent. If not, OnRoom's function will be
 // called when that changes.
 func (o *Output) Room() bool {
-	if o.link.Err() != nil {
-		return true // for an error
+	if o.err() != nil {
+		return true
 	}
 	if !o.window.Room() {
 		return false
@@ -69,13 +99,13 @@ func (o *Output) Room() bool {
 func (o *Output) Send(n int, fill func(b []byte) (int, error)) (sent int, err error) {
 	n = o.window.Take(min(n, channel.MaxPayload))
 	if n == 0 {
-		return 0, o.link.full()
+		return 0, o.full()
 	}
 	b, err := o.link.port.Buffer()
 	if b == nil || err != nil {
 		o.window.Back(n)
 		if err == nil {
-			return 0, o.link.full()
+			return 0, o.full()
 		}
 		return 0, fmt.Errorf("%w: %w", ErrLost, err)
 	}
@@ -115,6 +145,7 @@ func (o *Output) Write(p []byte) (int, error) {
 // Input is a stream from the host.
 type Input struct {
 	link   *Link
+	stream channel.Stream
 	window channel.Receiver
 
 	mu    sync.Mutex
@@ -123,8 +154,8 @@ type Input struct {
 	ended bool      // guarded by mu
 }
 
-func newInput(l *Link) *Input {
-	i := &Input{link: l}
+func newInput(l *Link, s channel.Stream) *Input {
+	i := &Input{link: l, stream: s}
 	i.wake.L = &i.mu
 	return i
 }
@@ -166,9 +197,12 @@ func (i *Input) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	if credit := i.window.Consume(n); credit > 0 {
-		if err := i.link.send(channel.AppendCredit(nil, channel.Stdin, credit)); err != nil {
+		if err := i.link.send(channel.AppendCredit(nil, i.stream, credit)); err != nil {
 			return n, err
 		}
 	}
 	return n, nil
 }
+
+// Close ends the stream for its reader, who wants no more.
+func (i *Input) Close() { i.end() }

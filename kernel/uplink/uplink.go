@@ -1,7 +1,8 @@
 // Package uplink is the guest's end of the channel to kiln run (package
 // image/channel): on the port of a virtio console, if the machine has that.
 //
-// Context: ordinary goroutines. Locks: Link.mu is a leaf; an Input's is, too.
+// Context: ordinary goroutines. Locks: Link.mu is a leaf; an Input's and an
+// Output's are, too.
 package uplink
 
 import (
@@ -36,17 +37,31 @@ const (
 // the host.
 const requestsKept = 64
 
-// Link is the channel.
+// Link is the channel. Its own streams are the console's.
 type Link struct {
-	Stdout, Stderr *Output
-	Stdin          *Input
+	streams
 
 	port     port
 	requests chan channel.Request
+	sessions chan *Session // those that have begun
 
 	mu    sync.Mutex
-	space chan struct{} // closed and replaced when there may be room to send; guarded by mu
-	ended error         // why no more comes from the host; guarded by mu
+	open  map[channel.Session]*Session // guarded by mu
+	space chan struct{}                // closed and replaced when there may be room to send; guarded by mu
+	ended error                        // why no more comes from the host; guarded by mu
+}
+
+// streams are those of a session or of the console.
+type streams struct {
+	Stdout, Stderr *Output
+	Stdin          *Input
+}
+
+func newStreams(l *Link, s channel.Session) streams {
+	return streams{
+		newOutput(l, s.Stream(channel.Stdout)), newOutput(l, s.Stream(channel.Stderr)),
+		newInput(l, s.Stream(channel.Stdin)),
+	}
 }
 
 // Open opens the channel on one of the machine's devices. It returns nil if
@@ -74,9 +89,11 @@ func Open(devices []virtio.Found) (*Link, error) {
 }
 
 func newLink() *Link {
-	l := &Link{requests: make(chan channel.Request, requestsKept), space: make(chan struct{})}
-	l.Stdout, l.Stderr = newOutput(l, channel.Stdout), newOutput(l, channel.Stderr)
-	l.Stdin = newInput(l)
+	l := &Link{
+		requests: make(chan channel.Request, requestsKept), space: make(chan struct{}),
+		sessions: make(chan *Session, channel.MaxSessions), open: map[channel.Session]*Session{},
+	}
+	l.streams = newStreams(l, channel.Console)
 	return l
 }
 
@@ -91,14 +108,6 @@ func (l *Link) Err() error {
 	return l.ended
 }
 
-// full returns ErrFull, or an error if there will never be room again.
-func (l *Link) full() error {
-	if err := l.Err(); err != nil {
-		return fmt.Errorf("%w: %w", ErrLost, err)
-	}
-	return ErrFull
-}
-
 // serve takes what the host sends.
 func (l *Link) serve() {
 	err := channel.Serve(bufio.NewReaderSize(l.port, channel.MaxFrame), handler{l})
@@ -109,8 +118,12 @@ func (l *Link) serve() {
 	l.ended = err
 	l.mu.Unlock()
 	close(l.requests)
+	close(l.sessions)
 	l.Stdin.end()
 	l.room()
+	for _, s := range l.listSessions() {
+		s.hangUp()
+	}
 }
 
 // room wakes all who wait to send.
@@ -131,8 +144,11 @@ func (l *Link) waitRoom() <-chan struct{} {
 }
 
 // Report sends the JSON of a report.
-func (l *Link) Report(b []byte) error {
-	return l.send(channel.AppendFrame(nil, channel.KindMessage, 0, b))
+func (l *Link) Report(b []byte) error { return l.report(channel.Console, b) }
+
+// report sends the JSON of a report of a session's.
+func (l *Link) report(s channel.Session, b []byte) error {
+	return l.send(channel.AppendFrame(nil, channel.KindMessage, s.Stream(channel.Messages), b))
 }
 
 // Exit reports the program's exit status, the last report, and waits until the
@@ -166,59 +182,4 @@ func (l *Link) send(frame []byte) error {
 			return errors.New("the host does not take what the guest sends")
 		}
 	}
-}
-
-// handler takes the host's frames.
-type handler struct{ *Link }
-
-// Message implements channel.Handler.
-func (h handler) Message(b []byte) error {
-	r, err := channel.ParseRequest(b)
-	if err != nil {
-		return err
-	}
-	h.requests <- r
-	return nil
-}
-
-// Data implements channel.Handler.
-func (h handler) Data(s channel.Stream, b []byte) error {
-	if s != channel.Stdin {
-		return noStream(s)
-	}
-	return h.Stdin.receive(b)
-}
-
-// End implements channel.Handler.
-func (h handler) End(s channel.Stream) error {
-	if s != channel.Stdin {
-		return noStream(s)
-	}
-	if err := h.Stdin.window.End(); err != nil {
-		return err
-	}
-	h.Stdin.end()
-	return nil
-}
-
-// Credit implements channel.Handler.
-func (h handler) Credit(s channel.Stream, n int) error {
-	var o *Output
-	switch s {
-	case channel.Stdout:
-		o = h.Stdout
-	case channel.Stderr:
-		o = h.Stderr
-	default:
-		return noStream(s)
-	}
-	if err := o.window.Add(n); err != nil {
-		return err
-	}
-	h.room()
-	return nil
-}
-
-func noStream(s channel.Stream) error {
-	return fmt.Errorf("%w: there is no stream %d", channel.ErrRule, s)
 }

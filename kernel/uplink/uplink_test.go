@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -90,12 +91,19 @@ func (b *told) note(s ...string) error {
 	b.WriteString(strings.Join(s, "") + "\n")
 	return nil
 }
-func (b *told) Message(m []byte) error { return b.note("message ", string(m)) }
-func (b *told) Data(s channel.Stream, d []byte) error {
-	return b.note("data ", string(rune('0'+s)), string(d))
+func (b *told) Message(s channel.Session, m []byte) error {
+	if s != channel.Console {
+		return b.note("message of ", strconv.Itoa(int(s)), " ", string(m))
+	}
+	return b.note("message ", string(m))
 }
-func (b *told) End(s channel.Stream) error           { return b.note("end ", string(rune('0'+s))) }
-func (b *told) Credit(s channel.Stream, n int) error { return b.note("credit ", string(rune('0'+s))) }
+func (b *told) Data(s channel.Stream, d []byte) error {
+	return b.note("data ", strconv.Itoa(int(s)), ":", string(d))
+}
+func (b *told) End(s channel.Stream) error { return b.note("end ", strconv.Itoa(int(s)), ":") }
+func (b *told) Credit(s channel.Stream, n int) error {
+	return b.note("credit ", strconv.Itoa(int(s)), ":")
+}
 
 // testLink returns a link, its port, and where the host writes.
 func testLink(t *testing.T) (*Link, *fakePort, io.WriteCloser) {
@@ -130,7 +138,7 @@ func TestOutput(t *testing.T) {
 	if err := l.Exit(3); err != nil {
 		t.Error(err)
 	}
-	if got, want := p.frames(t), "data 2hello\ndata 3oops\ndata 2half\nmessage {\"exit\":3}\n"; got != want {
+	if got, want := p.frames(t), "data 2:hello\ndata 3:oops\ndata 2:half\nmessage {\"exit\":3}\n"; got != want {
 		t.Errorf("sent:\n%swant:\n%s", got, want)
 	}
 	// All but these 9 bytes of the window are left.
@@ -186,7 +194,7 @@ func TestInput(t *testing.T) {
 	l, p, host := testLink(t)
 	b := channel.AppendFrame(nil, channel.KindData, channel.Stdin, []byte("one two"))
 	b = channel.AppendFrame(b, channel.KindEnd, channel.Stdin, nil)
-	b, err := channel.AppendRequest(b, channel.Request{Signal: "HUP"})
+	b, err := channel.AppendRequest(b, channel.Console, channel.Request{Signal: "HUP"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +218,7 @@ func TestInputUnread(t *testing.T) {
 		for sent := 0; sent < channel.Window; sent += 16 << 10 {
 			host.Write(channel.AppendFrame(nil, channel.KindData, channel.Stdin, make([]byte, 16<<10)))
 		}
-		b, _ := channel.AppendRequest(nil, channel.Request{Shutdown: true})
+		b, _ := channel.AppendRequest(nil, channel.Console, channel.Request{Shutdown: true})
 		host.Write(b)
 	}()
 	if r := <-l.Requests(); !r.Shutdown {
@@ -219,7 +227,7 @@ func TestInputUnread(t *testing.T) {
 	if _, err := io.ReadFull(l.Stdin, make([]byte, channel.Window)); err != nil {
 		t.Fatal(err)
 	}
-	if got := p.frames(t); !strings.HasPrefix(got, "credit 1\n") {
+	if got := p.frames(t); !strings.HasPrefix(got, "credit 1:\n") {
 		t.Errorf("the guest has sent %q, want credit", got)
 	}
 }
@@ -231,7 +239,12 @@ func TestHostBreaksRules(t *testing.T) {
 		"data for stdout":   channel.AppendFrame(nil, channel.KindData, channel.Stdout, []byte("x")),
 		"end of stdout":     channel.AppendFrame(nil, channel.KindEnd, channel.Stdout, nil),
 		"two ends":          channel.AppendFrame(channel.AppendFrame(nil, channel.KindEnd, channel.Stdin, nil), channel.KindEnd, channel.Stdin, nil),
-		"credit for nobody": channel.AppendCredit(nil, 7, 1),
+		"credit for nobody": channel.AppendCredit(nil, channel.Stdin, 1),
+		"console begun":     request(t, channel.Console, channel.Request{Open: 7}),
+		"console ended":     request(t, channel.Console, channel.Request{Hangup: true}),
+		"shutdown by 3":     request(t, 3, channel.Request{Shutdown: true}),
+		"begun twice":       append(request(t, 3, channel.Request{Open: 7}), request(t, 3, channel.Request{Open: 7})...),
+		"output to guest":   channel.AppendFrame(nil, channel.KindData, channel.Session(9).Stream(channel.Stderr), []byte("x")),
 		"credit unasked":    channel.AppendCredit(nil, channel.Stdout, 1),
 		"no request":        channel.AppendFrame(nil, channel.KindMessage, 0, []byte("{}")),
 	} {
@@ -251,11 +264,123 @@ func TestHostBreaksRules(t *testing.T) {
 	}
 }
 
+// request returns a request of a session's as a frame.
+func request(t *testing.T, s channel.Session, r channel.Request) []byte {
+	t.Helper()
+	b, err := channel.AppendRequest(nil, s, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// open begins a session, which is for nothing in particular, and returns it.
+func open(t *testing.T, l *Link, host io.Writer, number channel.Session) *Session {
+	t.Helper()
+	if _, err := host.Write(request(t, number, channel.Request{Open: 3})); err != nil {
+		t.Fatal(err)
+	}
+	return <-l.Sessions()
+}
+
+// TestSession: streams of a session's own, which end with it.
+func TestSession(t *testing.T) {
+	l, p, host := testLink(t)
+	s := open(t, l, host, 5)
+	go func() {
+		host.Write(channel.AppendFrame(nil, channel.KindData, channel.Session(5).Stream(channel.Stdin), []byte("{} input")))
+		host.Write(channel.AppendFrame(nil, channel.KindData, channel.Session(6).Stream(channel.Stdin), []byte("nobody's")))
+		host.Write(channel.AppendCredit(nil, channel.Session(6).Stream(channel.Stdout), 3))
+		host.Write(request(t, 5, channel.Request{Signal: "HUP"}))
+		host.Write(channel.AppendFrame(nil, channel.KindEnd, channel.Session(5).Stream(channel.Stdin), nil))
+	}()
+	if _, err := s.Opening(); err == nil {
+		t.Error("a session for nothing has begun")
+	}
+	if in, err := io.ReadAll(s.Stdin); string(in) != "input" && string(in) != " input" || err != nil {
+		t.Errorf("input %q, %v", in, err)
+	}
+	if r := <-s.Requests(); r.Signal != "HUP" {
+		t.Errorf("request %+v", r)
+	}
+	// The console is out of credit, which does not hold the session up.
+	if _, err := l.Stdout.Write(make([]byte, channel.Window)); err != nil {
+		t.Fatal(err)
+	}
+	p.frames(t)
+	if _, err := s.Stderr.Write([]byte("bad")); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(s.Notice("%d%%", 7), s.End(9)); err != nil {
+		t.Error(err)
+	}
+	if got, want := p.frames(t), "data 23:bad\nmessage of 5 {\"notice\":\"7%\"}\nmessage of 5 {\"exit\":9}\n"; got != want {
+		t.Errorf("sent %q, want %q", got, want)
+	}
+	// Its number may be used again.
+	if s := open(t, l, host, 5); s == nil {
+		t.Error("no second session of the number")
+	}
+}
+
+// TestHangup: a session whose tool has gone loses what it writes, and reads the
+// end of its input. The end of the channel is the end of all sessions.
+func TestHangup(t *testing.T) {
+	l, _, host := testLink(t)
+	s, other := open(t, l, host, 1), open(t, l, host, 2)
+	wrote := make(chan error)
+	go func() {
+		_, err := s.Stdout.Write(make([]byte, 2*channel.Window))
+		wrote <- err
+	}()
+	if _, err := host.Write(request(t, 1, channel.Request{Hangup: true})); err != nil {
+		t.Fatal(err)
+	}
+	<-s.Gone()
+	if err := <-wrote; !errors.Is(err, ErrLost) {
+		t.Errorf("Write = %v, want %v", err, ErrLost)
+	}
+	if b, err := io.ReadAll(s.Stdin); len(b) != 0 || err != nil {
+		t.Errorf("input %q, %v", b, err)
+	}
+	select {
+	case <-other.Gone():
+		t.Error("both sessions have ended")
+	default:
+	}
+	host.Close()
+	<-other.Gone()
+	if _, ok := <-l.Sessions(); ok {
+		t.Error("a session begins though the channel has ended")
+	}
+}
+
+// TestManySessions: a guest refuses what it has no room for.
+func TestManySessions(t *testing.T) {
+	l, p, host := testLink(t)
+	for i := range channel.MaxSessions {
+		open(t, l, host, channel.Session(i+1))
+	}
+	if _, err := host.Write(request(t, 100, channel.Request{Open: 3})); err != nil {
+		t.Fatal(err)
+	}
+	sent := ""
+	for end := time.Now().Add(10 * time.Second); !strings.Contains(sent, "exit") && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		sent += p.frames(t)
+	}
+	if !strings.HasPrefix(sent, "message of 100 {\"notice\"") || !strings.HasSuffix(sent, "message of 100 {\"exit\":125}\n") {
+		t.Errorf("sent %q, want a notice and an exit", sent)
+	}
+}
+
 // FuzzHost: whatever the host sends, the guest keeps no more of it than the
 // window.
 func FuzzHost(f *testing.F) {
 	f.Add(channel.AppendFrame(channel.AppendCredit(nil, channel.Stdout, 1), channel.KindData, channel.Stdin, []byte("x")))
 	f.Add([]byte(`......{"shutdown":true}`))
+	if b, err := channel.AppendRequest(nil, 2, channel.Request{Open: 9}); err == nil {
+		f.Add(channel.AppendFrame(b, channel.KindData, channel.Session(2).Stream(channel.Stdin), []byte(`{"exec":1`)))
+	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		l := newLink()
 		l.port = &fakePort{in: bytes.NewReader(in), free: 2}
@@ -266,6 +391,15 @@ func FuzzHost(f *testing.F) {
 		l.serve()
 		if len(l.Stdin.queue) > channel.Window {
 			t.Errorf("%d bytes of input are kept", len(l.Stdin.queue))
+		}
+		sessions := l.listSessions()
+		for _, s := range sessions {
+			if len(s.Stdin.queue) > channel.Window {
+				t.Errorf("%d bytes of a session's input are kept", len(s.Stdin.queue))
+			}
+		}
+		if len(sessions) > channel.MaxSessions {
+			t.Errorf("%d sessions are open", len(sessions))
 		}
 	})
 }

@@ -1,28 +1,32 @@
-package run
+// Package output writes what a guest sends to where it belongs.
+package output
 
 import (
 	"errors"
 	"io"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
 	"kiln/image/channel"
 )
 
-// maxNotes bounds the notices that wait for a reader of standard error, in
+// MaxNotes bounds the notices that wait for a reader of standard error, in
 // bytes. A guest may have any number to give.
-const maxNotes = 64 << 10
+const MaxNotes = 64 << 10
 
-// output writes one stream of the program's to where it belongs, on a goroutine
+// Output writes one stream of the program's to where it belongs, on a goroutine
 // of its own, so that a reader who is slow holds up nobody else.
-type output struct {
-	w        io.Writer
-	window   channel.Receiver
-	consumed func(n int) // told of each n bytes of the stream that were written
-	failed   chan<- error
-	lenient  bool // only a reader who has gone is a failure
+type Output struct {
+	Window   channel.Receiver // what the guest was given credit for
+	Consumed func(n int)      // told of each n bytes of the stream that were written
+
+	w       io.Writer
+	failed  chan<- error
+	lenient bool // only a reader who has gone is a failure
 
 	mu      sync.Mutex
 	wake    sync.Cond     // something has changed; L is mu
@@ -32,30 +36,30 @@ type output struct {
 	writing bool          // guarded by mu
 	idle    chan struct{} // closed when all is written; guarded by mu
 	closed  bool          // nothing more comes; guarded by mu
-	done    chan struct{} // closed when closed and all is written
+	done    chan struct{} // closed when Close was called and all is written
 }
 
-// newOutput starts to write to w. The first error goes to failed; what comes
+// New starts to write to w. The first error goes to failed; what comes
 // behind it is dropped. lenient is for what may be closed: then no error is one
 // but that its reader has gone.
-func newOutput(w io.Writer, failed chan<- error, lenient bool) *output {
-	o := &output{w: w, consumed: func(int) {}, failed: failed, lenient: lenient, idle: make(chan struct{}), done: make(chan struct{})}
+func New(w io.Writer, failed chan<- error, lenient bool) *Output {
+	o := &Output{w: w, Consumed: func(int) {}, failed: failed, lenient: lenient, idle: make(chan struct{}), done: make(chan struct{})}
 	o.wake.L = &o.mu
 	close(o.idle)
 	go o.run()
 	return o
 }
 
-// add queues bytes of the stream, which the window bounds.
-func (o *output) add(b []byte) {
+// Add queues bytes of the stream, which the window bounds.
+func (o *Output) Add(b []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.stream += len(b)
 	o.enqueue(b)
 }
 
-// write queues bytes that no window bounds, and waits while many are queued.
-func (o *output) write(b []byte) {
+// Write queues bytes that no window bounds, and waits while many are queued.
+func (o *Output) Write(b []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for len(o.queue) > channel.Window {
@@ -64,11 +68,11 @@ func (o *output) write(b []byte) {
 	o.enqueue(b)
 }
 
-// note queues a line of ours, unless there are too many.
-func (o *output) note(line string) {
+// Note queues a line of ours, unless there are too many.
+func (o *Output) Note(line string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.notes+len(line) > maxNotes {
+	if o.notes+len(line) > MaxNotes {
 		return
 	}
 	o.notes += len(line)
@@ -76,7 +80,7 @@ func (o *output) note(line string) {
 }
 
 // enqueue is called with mu held.
-func (o *output) enqueue(b []byte) {
+func (o *Output) enqueue(b []byte) {
 	if len(o.queue) == 0 && !o.writing {
 		o.idle = make(chan struct{})
 	}
@@ -85,7 +89,7 @@ func (o *output) enqueue(b []byte) {
 }
 
 // run writes what is queued until the output is closed.
-func (o *output) run() {
+func (o *Output) run() {
 	defer close(o.done)
 	var spare []byte
 	failed := false
@@ -111,7 +115,7 @@ func (o *output) run() {
 			}
 		}
 		if stream > 0 {
-			o.consumed(stream)
+			o.Consumed(stream)
 		}
 		spare = b
 		o.mu.Lock()
@@ -123,8 +127,8 @@ func (o *output) run() {
 	}
 }
 
-// settle waits until all is written, at the most so long.
-func (o *output) settle(patience time.Duration) {
+// Settle waits until all is written, at the most so long.
+func (o *Output) Settle(patience time.Duration) {
 	o.mu.Lock()
 	idle := o.idle
 	o.mu.Unlock()
@@ -141,10 +145,24 @@ func (o *output) settle(patience time.Duration) {
 	}
 }
 
-// close says that nothing more comes. What is queued is still written.
-func (o *output) close() {
+// Close says that nothing more comes. What is queued is still written.
+func (o *Output) Close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed = true
 	o.wake.Broadcast()
+}
+
+// Done is closed when Close was called and all is written.
+func (o *Output) Done() <-chan struct{} { return o.done }
+
+// Printable replaces what would do more to a terminal than show a character:
+// a notice may quote the guest.
+func Printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
 }
