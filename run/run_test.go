@@ -346,7 +346,7 @@ func TestRunImpatient(t *testing.T) {
 		r := runFake(t, `out up; exec sleep 60`, o, "", func() {
 			for _, sig := range signals {
 				signalSelf(t, sig)()
-				time.Sleep(50 * time.Millisecond) // two at once may be delivered as one
+				time.Sleep(300 * time.Millisecond) // two at once may be delivered as one
 			}
 		})
 		if r.code != ExitKilled || r.err == nil || r.elapsed > 30*time.Second {
