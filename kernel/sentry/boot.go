@@ -19,6 +19,7 @@ import (
 	"kiln/kernel/machine"
 	"kiln/kernel/notice"
 	"kiln/kernel/sentry/bounds"
+	"kiln/kernel/sentry/fast"
 	"kiln/kernel/sentry/linux"
 	"kiln/kernel/sentry/memory"
 	"kiln/kernel/sentry/missing"
@@ -160,6 +161,7 @@ func (s *Sentry) initKernel(total uint64) error {
 	linux.Correct(k)
 	s.bounds.Wrap()
 	s.missing.Watch()
+	fast.Wrap()
 	return s.mountHost()
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"kiln/image"
 	"kiln/kernel/sentry/bounds"
+	"kiln/kernel/sentry/fast"
 )
 
 // initCredentials are the user's, root's if there is none. RLIMIT_NPROC does
@@ -130,6 +131,7 @@ func (s *Sentry) createProcess(p process) (*kernel.ThreadGroup, *kernel.FDTable,
 		return nil, nil, err
 	}
 	args.FDTable = s.kernel.NewFDTable()
+	fast.Trim(args.FDTable)
 	s.mns.IncRef() // CreateProcess takes one
 	tg, _, err := s.kernel.CreateProcess(args)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/arch"
 	"gvisor.dev/gvisor/pkg/sentry/kernel"
 
+	"kiln/kernel/sentry/fast"
 	"kiln/kernel/sentry/linux"
 )
 
@@ -26,7 +27,8 @@ var openers = map[uintptr]int64{
 	unix.SYS_MQ_OPEN: 1, unix.SYS_PIDFD_OPEN: 1,
 }
 
-// fileCalls are those calls. Each costs an addition more.
+// fileCalls are those calls. Each costs an addition more. The table that gets the
+// descriptor may be a copy which was made since: execve(2), unshare(2).
 func (b *Bounds) fileCalls() map[uintptr]linux.Wrapper {
 	calls := map[uintptr]linux.Wrapper{}
 	for nr, n := range openers {
@@ -37,6 +39,7 @@ func (b *Bounds) fileCalls() map[uintptr]linux.Wrapper {
 						return 0, nil, err
 					}
 				}
+				fast.Trim(t.FDTable())
 				return next(t, nr, args)
 			}
 		}

@@ -94,19 +94,21 @@ const (
 	// are free, in bytes. The runtime itself keeps 1 MB of that
 	// (memoryLimitHeapGoal in runtime/mgcpacer.go).
 	heapSlack = 1<<20 + 512<<10
-	// heapSteps is by what part of memory the heap may grow between two
-	// collections.
+	// heapSteps is by what part of memory the heap may grow between two collections,
+	// and heapFree of what is free, if that is more.
 	heapSteps = 32
+	heapFree  = 8
 )
 
 // boundHeap sets the heap's limit. The heap may grow into frames that are free,
 // and by steps: a collection writes to the end of each span that is new since the
 // last one, and must not find hundreds of them that were never touched when memory
-// is short. It is called after each collection, and when memory is short.
+// is short. While much is free the steps are long: a machine of 256 MB boots without a
+// collection. It is called after each collection, and when memory is short.
 func (k *Keeper) boundHeap() {
 	total := k.total * machine.PageSize
 	room := max(0, int(k.free())-k.reserve.Frames()) * machine.PageSize
-	now := int(readHeap().frames()) + min(room, total/heapSteps) + heapSlack
+	now := int(readHeap().frames()) + min(room, max(total/heapSteps, room/heapFree)) + heapSlack
 	debug.SetMemoryLimit(int64(min(now, k.mostHeap())))
 }
 
