@@ -291,7 +291,7 @@ func (k *Keeper) repeated(fn kernel.SyscallFn, size, out int) kernel.SyscallFn {
 		if !neverBlocks(t, file) {
 			return fn(t, nr, args)
 		}
-		n, err := linux.InPieces(left, platform.MoveLimit, never, func(piece uint) (uintptr, error) {
+		n, err := linux.InPieces(left, linux.Pieces(platform.MoveLimit), never, func(piece uint) (uintptr, error) {
 			if err := k.promise(t, file, int64(piece), true); err != nil {
 				return 0, err
 			}
@@ -314,7 +314,7 @@ func (k *Keeper) randomInPieces(fn kernel.SyscallFn) kernel.SyscallFn {
 			return fn(t, nr, args)
 		}
 		at := args[0].Pointer()
-		n, err := linux.InPieces(min(left, uint(abi.MAX_RW_COUNT)), platform.MoveLimit, never, func(piece uint) (uintptr, error) {
+		n, err := linux.InPieces(min(left, uint(abi.MAX_RW_COUNT)), linux.Pieces(platform.MoveLimit), never, func(piece uint) (uintptr, error) {
 			if !k.room(t, int(piece/machine.PageSize)+2) {
 				return 0, nil
 			}

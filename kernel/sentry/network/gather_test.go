@@ -59,3 +59,19 @@ func TestGather(t *testing.T) {
 		})
 	}
 }
+
+// TestMove: move is copy, for all lengths about its pieces' ends.
+func TestMove(t *testing.T) {
+	from := make([]byte, 3*shortMove+9)
+	for i := range from {
+		from[i] = byte(i%251 + 1)
+	}
+	for _, n := range []int{0, 1, shortMove - 1, shortMove, shortMove + 1, 2 * shortMove, len(from)} {
+		for _, room := range []int{n, n + 7, n / 2} {
+			got, want := make([]byte, room), make([]byte, room)
+			if g, w := move(got, from[:n]), copy(want, from[:n]); g != w || !slices.Equal(got, want) {
+				t.Errorf("%d bytes to %d: %d moved, want %d", n, room, g, w)
+			}
+		}
+	}
+}
