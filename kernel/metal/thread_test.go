@@ -481,7 +481,7 @@ func TestReports(t *testing.T) {
 			}
 			fatalMemory()
 		}, "kernel panic: out of memory"},
-		{"no memory at boot", ending.Panic, func(*simulated) {
+		{"no memory at boot", bootFailed, func(*simulated) {
 			thisCPU().cur = nil
 			fatalMemory()
 		}, "kiln: cannot boot: not enough memory for the kernel program"},
