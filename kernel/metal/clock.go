@@ -1,35 +1,32 @@
 package main
 
 import (
-	"math/bits"
 	"unsafe"
 
 	"kiln/kernel/metal/cpu"
+	"kiln/kernel/metal/raw"
+	"kiln/kernel/metal/rtc"
+	"kiln/kernel/metal/tsc"
 )
 
 // clockState turns the time stamp counter into time. The vDSO reads it without
 // a lock: it is written once, before the kernel program starts.
 type clockState struct {
-	tscBase    uint64 // TSC at boot
-	mult       uint64 // ns per tick, 32.32 fixed point
-	wallOffset uint64 // ns from boot time to the Unix epoch's clock
-	tickMult   uint64 // ticks per ns, 32.32 fixed point
+	tscBase    uint64    // TSC at boot
+	mult       tsc.Scale // ns per tick
+	wallOffset uint64    // ns from boot time to the Unix epoch's clock
+	tickMult   tsc.Scale // ticks per ns
 }
 
 var clock clockState
 
 // now returns ns since boot.
-func now() uint64 {
-	hi, lo := bits.Mul64(cpu.TSC()-clock.tscBase, clock.mult)
-	return hi<<32 | lo>>32
-}
+func now() uint64 { return clock.mult.Of(cpu.TSC() - clock.tscBase) }
 
 // tscAt returns the TSC's value at ns since boot.
-func tscAt(ns uint64) uint64 {
-	hi, lo := bits.Mul64(ns, clock.tickMult)
-	return clock.tscBase + (hi<<32 | lo>>32)
-}
+func tscAt(ns uint64) uint64 { return clock.tscBase + clock.tickMult.Of(ns) }
 
+// initClockStart makes this moment the clock's zero.
 func initClockStart() { clock.tscBase = cpu.TSC() }
 
 // Hypervisor CPUID leaves, signatures in EBX, ECX, EDX.
@@ -122,23 +119,20 @@ func initClock() {
 	}
 	initTimer(maxLeaf)
 	if !haveWall {
-		wall = rtcTime() * 1_000_000_000
+		wall = rtc.Time() * 1_000_000_000
 	}
 	clock.wallOffset = wall - now()
 }
 
+// setTSCHz sets the clock's rate, unless hz is 0.
 func setTSCHz(hz uint64) {
-	if hz == 0 {
-		return
+	if hz != 0 {
+		setPeriod(tsc.Period(hz))
 	}
-	clock.mult, _ = bits.Div64(1_000_000_000>>32, 1_000_000_000<<32&(1<<64-1), hz)
-	setTickMult()
 }
 
-func setTickMult() {
-	// tickMult = 2^64 / mult: both are 32.32 fixed point.
-	clock.tickMult, _ = bits.Div64(1, 0, clock.mult)
-}
+// setPeriod sets the clock's ns for each tick.
+func setPeriod(period tsc.Scale) { clock.mult, clock.tickMult = period, period.Inverse() }
 
 // tscHzFromCPUID reads leaf 0x15 (Intel SDM vol. 2A, CPUID): the crystal's
 // frequency and its ratio to the TSC.
@@ -182,78 +176,13 @@ func kvmClock() (wall uint64, ok bool) {
 	}
 	cpu.WriteMSR(msrKVMSystemTime, phys|1)
 	cpu.WriteMSR(msrKVMWallClock, phys+64)
-	pv := at[pvclock](p)
+	pv := raw.At[pvclock](p)
 	if pv.mul == 0 {
 		return 0, false
 	}
-	if pv.shift >= 0 {
-		clock.mult = uint64(pv.mul) << uint(pv.shift)
-	} else {
-		clock.mult = uint64(pv.mul) >> uint(-pv.shift)
-	}
-	setTickMult()
-	hi, lo := bits.Mul64(cpu.TSC()-pv.tsc, clock.mult)
-	system := pv.system + (hi<<32 | lo>>32)
+	setPeriod(tsc.KVM(pv.mul, pv.shift))
+	system := pv.system + clock.mult.Of(cpu.TSC()-pv.tsc)
 	return uint64(pv.wSec)*1_000_000_000 + uint64(pv.wNsec) + system, true
-}
-
-// CMOS real-time clock, ports and registers (Motorola MC146818).
-const (
-	portCMOSIndex = 0x70
-	portCMOSData  = 0x71
-)
-
-func cmos(reg uint8) uint64 {
-	cpu.Out8(portCMOSIndex, reg|0x80) // bit 7 keeps NMI off
-	return uint64(cpu.In8(portCMOSData))
-}
-
-// rtcTime returns the real-time clock as seconds since the Unix epoch.
-func rtcTime() uint64 {
-	var v, last [7]uint64
-	for range 100 { // until two readings agree
-		for range 100_000 {
-			if cmos(0x0a)&0x80 == 0 { // no update in progress
-				break
-			}
-		}
-		v = [7]uint64{cmos(0), cmos(2), cmos(4), cmos(7), cmos(8), cmos(9), cmos(0x32)}
-		if v == last {
-			break
-		}
-		last = v
-	}
-	status := cmos(0x0b)
-	pm := v[2] & 0x80
-	v[2] &^= 0x80
-	if status&4 == 0 { // BCD
-		for i := range v {
-			v[i] = v[i]>>4*10 + v[i]&15
-		}
-	}
-	if status&2 == 0 { // 12-hour
-		v[2] %= 12
-		if pm != 0 {
-			v[2] += 12
-		}
-	}
-	century := v[6]
-	if century < 19 || century > 29 {
-		century = 20
-	}
-	return unixSeconds(century*100+v[5], v[4], v[3], v[2], v[1], v[0])
-}
-
-// unixSeconds converts a Gregorian date and time, from 1970 on, to seconds
-// since the epoch.
-func unixSeconds(year, month, day, hour, min, sec uint64) uint64 {
-	// Years from March, so that the leap day is the last.
-	if month <= 2 {
-		year--
-		month += 12
-	}
-	days := 365*year + year/4 - year/100 + year/400 + (153*(month-3)+2)/5 + day - 1 - 719468
-	return ((days*24+hour)*60+min)*60 + sec
 }
 
 // tscHzFromPIT measures the TSC against channel 2 of the interval timer
@@ -278,21 +207,17 @@ func tscHzFromPIT() uint64 {
 	return (cpu.TSC() - start) * 1_193_182 / count
 }
 
-// maxSecond is more TSC ticks than any CPU has in two seconds.
-const maxSecond = 20_000_000_000
-
 // tscHzFromRTC measures the TSC against the real-time clock, which takes one to
 // five seconds: the seconds are all that it tells. It returns 0 if there is none.
 func tscHzFromRTC() uint64 {
-	const validRAM = 0x80 // register D, MC146818
-	if cmos(0x0d)&validRAM == 0 || cmos(0x0a) == 0xff {
+	if !rtc.Present() {
 		return 0
 	}
 	var hz, best uint64
 	best = 1<<64 - 1
-	last, lastSpread := rtcSecond()
+	last, lastSpread := rtc.NextSecond()
 	for range 4 {
-		next, spread := rtcSecond()
+		next, spread := rtc.NextSecond()
 		if next == 0 || last == 0 {
 			return 0
 		}
@@ -306,20 +231,4 @@ func tscHzFromRTC() uint64 {
 		last, lastSpread = next, spread
 	}
 	return hz
-}
-
-// rtcSecond waits for the next second and returns the TSC then, and how many
-// ticks that may be off. It returns 0 if none comes.
-func rtcSecond() (tsc, spread uint64) {
-	start := cpu.TSC()
-	first := cmos(0)
-	for before := start; before-start < maxSecond; {
-		second := cmos(0)
-		after := cpu.TSC()
-		if second != first {
-			return before + (after-before)/2, after - before
-		}
-		before = after
-	}
-	return 0, 0
 }

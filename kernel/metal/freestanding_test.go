@@ -113,23 +113,3 @@ func TestVectorStubs(t *testing.T) {
 	}
 	t.Error("no symbol for the vector stubs")
 }
-
-// TestUnixSeconds compares the calendar with known dates.
-func TestUnixSeconds(t *testing.T) {
-	tests := []struct {
-		y, mo, d, h, mi, s uint64
-		want               uint64
-	}{
-		{1970, 1, 1, 0, 0, 0, 0},
-		{2000, 2, 29, 12, 0, 0, 951825600},
-		{2000, 3, 1, 0, 0, 0, 951868800},
-		{2024, 12, 31, 23, 59, 59, 1735689599},
-		{2026, 11, 24, 3, 54, 42, 1795492482},
-		{2100, 3, 1, 0, 0, 0, 4107542400},
-	}
-	for _, tt := range tests {
-		if got := unixSeconds(tt.y, tt.mo, tt.d, tt.h, tt.mi, tt.s); got != tt.want {
-			t.Errorf("unixSeconds(%d-%d-%d %d:%d:%d) = %d, want %d", tt.y, tt.mo, tt.d, tt.h, tt.mi, tt.s, got, tt.want)
-		}
-	}
-}

@@ -459,7 +459,7 @@ func TestPrivate(t *testing.T) {
 		t.Errorf("MemInfo: %+v", got)
 	}
 	m.call(abi.SysClockInfo, info)
-	if got := *raw.At[abi.ClockInfo](info); got.Rate != clock.mult || got.Base != clock.tscBase {
+	if got := *raw.At[abi.ClockInfo](info); got.Rate != uint64(clock.mult) || got.Base != clock.tscBase {
 		t.Errorf("ClockInfo: %+v", got)
 	}
 	if got := *raw.At[uint64](uintptr(m.call(abi.SysFreeCounter))); got != frames.FreeFrames() {

@@ -21,7 +21,7 @@ func deviceInterrupt(vector uint64) {
 		return
 	}
 	if f.Level {
-		maskGSI(f.GSI, true) // until IRQAck: the device still asserts it
+		ioAPIC.Mask(f.GSI, true) // until IRQAck: the device still asserts it
 	}
 	files.Raise(f)
 	if !wake() {
@@ -51,7 +51,7 @@ func openIRQ() int64 {
 // closeIRQ stops the interrupt of a descriptor that is about to be closed.
 func closeIRQ(f *hostfile.File) {
 	if f.GSI >= 0 {
-		maskGSI(f.GSI, true)
+		ioAPIC.Mask(f.GSI, true)
 	}
 	irqs[f.Vector] = nil
 }
@@ -78,18 +78,13 @@ func routeIRQ(fd, gsi int, level bool) int64 {
 }
 
 // messageIRQ tells the address and data of the message that raises the
-// interrupt, Intel SDM vol. 3A §10.11.
+// interrupt.
 func messageIRQ(fd int, m *[2]uint64) int64 {
 	f := findIRQ(fd)
 	if f == nil {
 		return -linux.EBADF
 	}
-	id := uint64(readAPIC(apicID))
-	if apicMMIO != 0 {
-		id >>= 24
-	}
-	m[0] = 0xfee00000 | id<<12
-	m[1] = uint64(f.Vector) // edge, fixed delivery
+	m[0], m[1] = localAPIC.Message(f.Vector)
 	return 0
 }
 
@@ -100,7 +95,7 @@ func ackIRQ(fd int) int64 {
 		return -linux.EBADF
 	}
 	if f.Level {
-		maskGSI(f.GSI, false)
+		ioAPIC.Mask(f.GSI, false)
 	}
 	return 0
 }

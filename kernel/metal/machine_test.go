@@ -9,6 +9,7 @@ import (
 
 	"kiln/image/bootinfo"
 	"kiln/image/ending"
+	"kiln/kernel/metal/apic"
 	"kiln/kernel/metal/cpu"
 	"kiln/kernel/metal/frame"
 	"kiln/kernel/metal/hostfile"
@@ -57,8 +58,11 @@ type simulated struct {
 	out     []byte    // what the serial port sent
 	in      []byte    // what it receives
 	latch   bool      // its data register is the divisor
-	ioapic  *[2]uint32
+	ioapic  uintptr   // registers: every one reads as what was written last
 }
+
+// ioapicWindow is where the I/O APIC shows the register that was chosen.
+func (m *simulated) ioapicWindow() *uint32 { return raw.At[uint32](m.ioapic + 0x10) }
 
 // ended is what ends a test's machine, with a code.
 type ended uint8
@@ -88,8 +92,10 @@ func newMachine(t *testing.T) *simulated {
 		t.Fatal("no memory for stacks")
 	}
 	// An APIC without registers in memory, and an I/O APIC whose are.
-	m.ioapic = raw.At[[2]uint32](m.alloc(32))
-	ioapic, ioapicPins, deadlineOK = raw.Addr(m.ioapic), 24, true
+	m.ioapic = m.alloc(32)
+	*m.ioapicWindow() = 23 << 16 // the version register: 24 inputs
+	ioAPIC.Init(m.ioapic)
+	deadlineOK = true
 	clock.tscBase, clock.mult, clock.tickMult = 1000, 1<<32, 1<<32 // 1 GHz
 	console.Init(com1)
 	m.out = nil
@@ -111,6 +117,7 @@ func (m *simulated) resetState() {
 	runnable, deadlines, futexes, sliceEnd, armed = queue.Run{}, queue.Deadlines{}, queue.Futexes{}, 0, 0
 	files, irqs, console, entropy = hostfile.Table{}, [len(irqs)]*hostfile.File{}, serial.Port{}, random.Source{}
 	actions, cpus, tss, clock = [signalCount]signalAction{}, [maxCPUs]percpu{}, [maxCPUs]taskState{}, clockState{}
+	localAPIC, ioAPIC, apicHz, apicMult, deadlineOK = apic.Local{}, apic.IO{}, 0, 0, false
 	metalLock, reporting = spin.Lock{}, false
 }
 

@@ -59,7 +59,7 @@ func privateCall(nr uint64, a1, a2, a3, a4, a5 uintptr) int64 {
 	case abi.SysPowerOff:
 		powerOff(int(a1))
 	case abi.SysClockInfo:
-		*raw.At[abi.ClockInfo](a1) = abi.ClockInfo{Base: clock.tscBase, Rate: clock.mult, Wall: clock.wallOffset}
+		*raw.At[abi.ClockInfo](a1) = abi.ClockInfo{Base: clock.tscBase, Rate: uint64(clock.mult), Wall: clock.wallOffset}
 	case abi.SysMemInfo:
 		memInfo(raw.At[abi.MemInfo](a1))
 	case abi.SysPopulate:

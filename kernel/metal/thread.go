@@ -123,9 +123,6 @@ func findThread(tid int) *thread {
 	return nil
 }
 
-// at makes a pointer of an address.
-func at[T any](addr uintptr) *T { return raw.At[T](addr) }
-
 // allocPages returns the kernel address of 2^order zeroed page frames, or 0.
 func allocPages(order uint) uintptr {
 	f := frames.Alloc(order)

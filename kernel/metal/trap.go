@@ -36,12 +36,12 @@ func trap(t *thread, vector uint64, nested uint64) *thread {
 	switch {
 	case vector == vectorTimer:
 		timerFired()
-		endOfInterrupt()
+		localAPIC.EndOfInterrupt()
 		expireTimers()
 	case vector == vectorSpurious:
 	case vector >= vectorFirstDevice:
 		deviceInterrupt(vector)
-		endOfInterrupt()
+		localAPIC.EndOfInterrupt()
 	case t.kind == kindUser:
 		leaveUser(t, exitReason(vector), errorCode(t, vector), faultAddr(vector))
 	default:
