@@ -166,6 +166,7 @@ var _ [frame.Size<<regionsOrder - maxRegions*unsafe.Sizeof(region.Region{})]byte
 
 var regionsPhys frame.Addr
 
+// inRAM reports whether a range lies wholly in one range of RAM.
 func inRAM(r bootinfo.Range) bool {
 	for i := range ramCount {
 		if r.Addr >= ram[i].Addr && r.End() <= ram[i].End() {

@@ -51,6 +51,7 @@ func initFiles() {
 	listenConsole()
 }
 
+// allocTable returns zeroed memory of at least size bytes, for good.
 func allocTable(size uintptr) uintptr {
 	va := allocPages(order((size + frame.Size - 1) / frame.Size))
 	if va == 0 {
@@ -59,12 +60,14 @@ func allocTable(size uintptr) uintptr {
 	return va
 }
 
+// serve has a path lead to bytes in memory.
 func serve(path string, data, size uintptr) {
 	if !files.Serve(path, data, size) {
 		fatalBoot("metal serves more files than it has room for")
 	}
 }
 
+// serveString has a path lead to a constant.
 func serveString(path, s string) {
 	serve(path, raw.Addr(unsafe.StringData(s)), uintptr(len(s)))
 }

@@ -111,6 +111,7 @@ func mapFile(fd int, off, length uintptr, flags int) int64 {
 	return -linux.ENODEV
 }
 
+// hostMunmap frees a range of the mmap area.
 func hostMunmap(addr, length uintptr) int64 {
 	if addr%frame.Size != 0 || length == 0 {
 		return -linux.EINVAL
@@ -126,6 +127,7 @@ func hostMunmap(addr, length uintptr) int64 {
 	return 0
 }
 
+// hostMprotect sets the rights of a range that is mapped without a gap.
 func hostMprotect(addr, length uintptr, prot int) int64 {
 	if addr%frame.Size != 0 {
 		return -linux.EINVAL
@@ -141,6 +143,7 @@ func hostMprotect(addr, length uintptr, prot int) int64 {
 	return 0
 }
 
+// hostMadvise frees pages, or brings them in; other advice changes nothing.
 func hostMadvise(addr, length uintptr, advice int) int64 {
 	if addr%frame.Size != 0 {
 		return -linux.EINVAL

@@ -91,6 +91,7 @@ func hostClockGettime(id int, ts uintptr) int64 {
 	return 0
 }
 
+// hostGettimeofday writes struct timeval: the wall clock in µs.
 func hostGettimeofday(tv uintptr) int64 {
 	us := (now() + clock.wallOffset) / 1000
 	*raw.At[[2]uint64](tv) = [2]uint64{us / 1_000_000, us % 1_000_000}
@@ -127,6 +128,7 @@ func hostGetrlimit(buf uintptr) int64 {
 	return 0
 }
 
+// hostPrlimit tells the limits, if old is not nil, and sets none.
 func hostPrlimit(old uintptr) int64 {
 	if old != 0 {
 		return hostGetrlimit(old)
@@ -144,6 +146,7 @@ func hostGetrusage(buf uintptr) int64 {
 	return 0
 }
 
+// hostGetcwd writes the one folder that there is.
 func hostGetcwd(buf, size uintptr) int64 {
 	if size < 2 {
 		return -linux.ERANGE

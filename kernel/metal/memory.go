@@ -185,11 +185,13 @@ func protectDirect() bool {
 	return true
 }
 
+// protectRange makes the pages of a range read-only in the direct map.
 func protectRange(r bootinfo.Range) bool {
 	start := r.Addr &^ (frame.Size - 1)
 	return mapPages(directMapBase+uintptr(start), start, r.End(), pteROData)
 }
 
+// mapMetal maps a part of metal where it is linked.
 func mapMetal(r bootinfo.Range, flags pagetable.Entry) bool {
 	start := r.Addr &^ (frame.Size - 1)
 	return mapPages(bootinfo.MetalBase+uintptr(start), start, r.End(), flags)
@@ -256,6 +258,7 @@ func kernelFault(addr uintptr, write bool) bool {
 	return true
 }
 
+// protFlags makes page table flags of mmap's protection bits.
 func protFlags(prot uint8) pagetable.Entry {
 	flags := pteROData
 	if prot&region.Write != 0 {

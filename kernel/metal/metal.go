@@ -12,6 +12,10 @@
 // structures may hold plain pointers, and no lock of the runtime exists that
 // a trap could find held.
 //
+// This package is what knows the CPU. What does not has packages of its own
+// below it (docs/architecture.md, "Inside metal"), which are tested on the host.
+// So is most of this package, on a machine that machine_test.go simulates.
+//
 // Context: all of metal runs in trap context: on a per-CPU stack, interrupts
 // off, one entry at a time. Nothing may allocate, block, panic, use defer or
 // maps, or call assembly other than through package cpu. TestFreestanding

@@ -160,6 +160,7 @@ func entryAt(e *pagetable.Entry, i uintptr) *pagetable.Entry {
 	return raw.At[pagetable.Entry](raw.Addr(e) + 8*i)
 }
 
+// unmapUser removes what a program's page table maps of a range.
 func unmapUser(pt, addr, length uintptr) int64 {
 	if (addr|length)%frame.Size != 0 || addr >= lowerHalfEnd {
 		return -linux.EINVAL
@@ -196,6 +197,7 @@ func countUser(root frame.Addr) int64 {
 	return mapped<<32 | n
 }
 
+// count returns 1 for true.
 func count(b bool) int {
 	if b {
 		return 1
@@ -211,6 +213,8 @@ func flushUser(pt uintptr) {
 	}
 }
 
+// freeUserTable frees a program's page table, which this CPU leaves if it has it
+// loaded.
 func freeUserTable(pt uintptr) int64 {
 	if c := thisCPU(); c.cr3 == pt {
 		c.cr3 = uintptr(kernelRoot)
@@ -229,6 +233,8 @@ func order(pages uintptr) uint {
 	return o
 }
 
+// allocDMA returns the address of contiguous page frames, pages or more, and
+// writes where they are to phys.
 func allocDMA(pages uintptr, phys *uint64) int64 {
 	if pages == 0 || pages > 1<<frame.MaxOrder {
 		return -linux.EINVAL
@@ -241,6 +247,7 @@ func allocDMA(pages uintptr, phys *uint64) int64 {
 	return int64(va)
 }
 
+// freeDMA frees what allocDMA returned for as many pages.
 func freeDMA(va, pages uintptr) int64 {
 	if va < directMap || !frames.Free(frame.Addr(va-directMap), order(pages)) {
 		return -linux.EINVAL
@@ -260,6 +267,7 @@ func interruptUser(u *userContext) int64 {
 	return 0
 }
 
+// memInfo writes the state of memory.
 func memInfo(m *abi.MemInfo) {
 	s := frames.Stats()
 	*m = abi.MemInfo{

@@ -74,6 +74,7 @@ type signalFrame struct {
 	info     siginfo
 }
 
+// hostSigaction sets what a signal does, and tells what it did.
 func hostSigaction(sig int, act, old uintptr) int64 {
 	if sig < 1 || sig >= signalCount {
 		return -linux.EINVAL
@@ -87,6 +88,7 @@ func hostSigaction(sig int, act, old uintptr) int64 {
 	return 0
 }
 
+// hostSigprocmask changes the signals that t holds back, and tells which it did.
 func hostSigprocmask(t *thread, how int, set, old uintptr) int64 {
 	s := &t.signals
 	if old != 0 {
@@ -109,6 +111,7 @@ func hostSigprocmask(t *thread, how int, set, old uintptr) int64 {
 	return 0
 }
 
+// hostSigaltstack sets t's stack for handlers, and tells the one before.
 func hostSigaltstack(t *thread, set, old uintptr) int64 {
 	s := &t.signals
 	if old != 0 {
@@ -135,10 +138,12 @@ func (s *signalState) flagsAt(t *thread) int32 {
 	return 0
 }
 
+// contains reports whether a stack pointer is on the alternate stack.
 func (s *signalState) contains(sp uintptr) bool {
 	return sp > s.stack && sp <= s.stack+s.stackSize
 }
 
+// hostTgkill sends a signal to the thread with number tid.
 func hostTgkill(tid, sig int) int64 {
 	t := findThread(tid)
 	if t == nil {

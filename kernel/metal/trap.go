@@ -140,6 +140,7 @@ func kernelException(t *thread, vector uint64) {
 	}
 }
 
+// pageFaultSignal delivers the signal for a page fault that metal did not settle.
 func pageFaultSignal(t *thread, e exception) {
 	addr := uintptr(e.addr)
 	switch {

@@ -73,6 +73,7 @@ func (t *Table) EpollCtl(epfd, op, fd int, event uintptr) int64 {
 	return 0
 }
 
+// newWatch returns an unused watch, or nil.
 func (t *Table) newWatch() *watch {
 	for i := range t.watches {
 		if t.watches[i].epoll == nil {
@@ -83,6 +84,7 @@ func (t *Table) newWatch() *watch {
 	return nil
 }
 
+// findWatch returns the watch of f in ep, or nil.
 func findWatch(ep, f *File) *watch {
 	for w := f.watches; w != nil; w = w.next {
 		if w.epoll == ep {
@@ -92,6 +94,7 @@ func findWatch(ep, f *File) *watch {
 	return nil
 }
 
+// removeWatch takes w from its file's list; it is unused then.
 func removeWatch(w *watch) {
 	for p := &w.file.watches; *p != nil; p = &(*p).next {
 		if *p == w {

@@ -117,6 +117,7 @@ func (t *Table) Input(port *serial.Port) {
 // maxCount is the largest value of an eventfd's counter.
 const maxCount = 1<<64 - 2
 
+// writeEvent adds to an eventfd's counter.
 func (t *Table) writeEvent(f *File, p []byte) int64 {
 	if len(p) < 8 {
 		return -linux.EINVAL
@@ -163,6 +164,7 @@ func (t *Table) Pwrite(fd int, buf, n, off uintptr) int64 {
 	return f.writeAt(raw.Bytes(buf, n), off)
 }
 
+// readAt reads contents from an offset; it reads nothing behind their end.
 func (f *File) readAt(p []byte, off uintptr) int64 {
 	if off >= f.Size {
 		return 0
@@ -170,6 +172,7 @@ func (f *File) readAt(p []byte, off uintptr) int64 {
 	return int64(copy(p, raw.Bytes(f.Data+off, f.Size-off)))
 }
 
+// writeAt writes contents of a memory file, which grows as needed.
 func (f *File) writeAt(p []byte, off uintptr) int64 {
 	n := uintptr(len(p))
 	if n > Window || off > Window-n {

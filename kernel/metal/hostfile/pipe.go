@@ -26,6 +26,7 @@ func (t *Table) Pipe(buffer, fds uintptr, flags int) int64 {
 	return 0
 }
 
+// readPipe reads what is in a pipe, -EAGAIN if nothing is and a writer is left.
 func (t *Table) readPipe(r *File, p []byte) int64 {
 	if r.count == 0 {
 		if r.peer == nil || len(p) == 0 {
@@ -45,6 +46,7 @@ func (t *Table) readPipe(r *File, p []byte) int64 {
 	return int64(n)
 }
 
+// writePipe writes what there is room for, -EAGAIN if for nothing.
 func (t *Table) writePipe(w *File, p []byte) int64 {
 	r := w.peer
 	if r == nil {

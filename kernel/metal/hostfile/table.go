@@ -163,6 +163,8 @@ func (t *Table) Open(path uintptr, flags int) int64 {
 	return int64(fd)
 }
 
+// openPath makes f the file that a path leads to, and reports whether there is
+// one.
 func (t *Table) openPath(f *File, path uintptr) bool {
 	switch {
 	case pathIs(path, "/dev/null"):

@@ -26,6 +26,7 @@ func (w *Waiter) Waiting() bool { return w.file != nil }
 // list is a doubly linked list of waiters, oldest first.
 type list struct{ head, tail *Waiter }
 
+// push puts w, which is in no list, at the end.
 func (l *list) push(w *Waiter) {
 	w.prev, w.next = l.tail, nil
 	if l.tail == nil {
@@ -36,6 +37,7 @@ func (l *list) push(w *Waiter) {
 	l.tail = w
 }
 
+// remove takes w, which is in l, out.
 func (l *list) remove(w *Waiter) {
 	if w.prev == nil {
 		l.head = w.next
