@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,6 +43,7 @@ func disassemble(t *testing.T, code []byte, mode int) (string, int) {
 	text := x86asm.IntelSyntax(in, 0, nil)
 	// The disassembler's own ways of writing.
 	text = strings.Replace(text, "lgdt ptr ", "lgdt ", 1)
+	text = strings.Replace(text, "lidt ptr ", "lidt ", 1)
 	text = regexp.MustCompile(`^jmp far (\w+), (\w+)$`).ReplaceAllString(text, "jmp far $2:$1")
 	if imm, ok := in.Args[1].(x86asm.Imm); ok && imm < 0 {
 		v := uint64(imm)
@@ -61,18 +63,29 @@ func TestStub(t *testing.T) {
 	long := longOffset()
 	values := strings.NewReplacer(
 		"TABLES", fmt.Sprintf("%#x", testTables),
+		"NOIDT", fmt.Sprintf("%#x", bootinfo.LoadBase+gdtOffset),
 		"GDT", fmt.Sprintf("%#x", bootinfo.LoadBase+gdtPointerOffset),
 		"LONG", fmt.Sprintf("%#x", bootinfo.LoadBase+long),
 		"ENTRY", fmt.Sprintf("%#x", uint64(testEntry)),
 	)
-	off := 0
-	for i, in := range stub {
+	lackCode := 0
+	for _, in := range stub {
+		lackCode += in.size()
+	}
+	off, text := 0, bootinfo.LoadBase+lacksOffset
+	features := lacks[:]
+	for i, in := range slices.Concat(stub[:], lack[:]) {
 		mode := 32
-		if off >= long {
+		if off >= long && off < lackCode {
 			mode = 64
 		}
 		got, size := disassemble(t, code[off:], mode)
-		if want := values.Replace(in.text); got != want {
+		want := strings.NewReplacer("LACK", fmt.Sprintf(".+%#x", lackCode-off-size), "TEXT", fmt.Sprintf("%#x", text)).Replace(values.Replace(in.text))
+		if in.operand == operandText {
+			text += len(lackText(features[0]))
+			features = features[1:]
+		}
+		if got != want {
 			t.Errorf("instruction %d at %#x (%d bits) is %q, want %q", i, off, mode, got, want)
 		}
 		if want := len(in.code) + operandSize[in.operand] + len(in.tail); size != want {
@@ -83,9 +96,44 @@ func TestStub(t *testing.T) {
 	if off != len(code) {
 		t.Errorf("the instructions end at %#x, the code at %#x", off, len(code))
 	}
-	last := stub[len(stub)-1].text
-	if !strings.HasPrefix(last, "jmp ") {
-		t.Errorf("the stub ends with %q, so the processor runs on into what is behind it", last)
+	for _, last := range []string{stub[len(stub)-1].text, lack[len(lack)-1].text} {
+		if !strings.HasPrefix(last, "jmp ") {
+			t.Errorf("the code ends with %q, so the processor runs on into what is behind it", last)
+		}
+	}
+	if len(features) != 0 {
+		t.Errorf("nothing looks for %q", features)
+	}
+}
+
+// TestJumps: every jump in the stub leads to the start of an instruction.
+func TestJumps(t *testing.T) {
+	code := stubCode(testTables, testEntry)
+	starts := map[int]bool{}
+	targets := map[int]string{}
+	off := 0
+	for i, in := range slices.Concat(stub[:], lack[:]) {
+		starts[off] = true
+		mode := 32
+		if off >= longOffset() && i < len(stub) {
+			mode = 64
+		}
+		d, err := x86asm.Decode(code[off:], mode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		off += in.size()
+		if rel, ok := d.Args[0].(x86asm.Rel); ok {
+			targets[off+int(rel)] = in.text
+		}
+	}
+	for at, text := range targets {
+		if !starts[at] {
+			t.Errorf("%q leads to %#x, where no instruction starts", text, at)
+		}
+	}
+	if len(targets) < 4 {
+		t.Errorf("%d targets of jumps, want at least 4", len(targets))
 	}
 }
 
@@ -215,7 +263,8 @@ func TestBootPage(t *testing.T) {
 	}{
 		{"the stub", len(code), gdtPointerOffset},
 		{"the GDT pointer", gdtPointerOffset + 6, gdtOffset},
-		{"the GDT", gdtOffset + 8*len(gdt), bootinfo.HeaderOffset},
+		{"the GDT", gdtOffset + 8*len(gdt), lacksOffset},
+		{"the texts", lacksOffset + bytes.LastIndexByte(page[lacksOffset:bootinfo.HeaderOffset], '\n') + 2, bootinfo.HeaderOffset},
 		{"the boot header", bootinfo.HeaderOffset + len(header), pageSize},
 	} {
 		if r.end > r.mustBy {

@@ -403,6 +403,8 @@ func outcome(status qemu.Status, exit *int, shown bool, why stop) (int, error) {
 	switch code := ending.Code(status.Code); code {
 	case ending.Panic:
 		return fail(ExitCrash, "the kernel crashed: report above", "")
+	case ending.NoBoot:
+		return fail(ExitCrash, "the image cannot boot on this machine: reason above", "")
 	case ending.NoMemory:
 		return fail(ExitCrash, "the kernel ran out of memory: report above", "give the machine more memory: -M MB")
 	default:

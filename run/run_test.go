@@ -36,6 +36,7 @@ func TestOutcome(t *testing.T) {
 		{"by the exit device alone", qemu.Status{Code: 7}, nil, true, stopNone, 3, ""},
 		{"zero by the exit device, with a warning", qemu.Status{Code: 1, Stderr: qemu.Binary + ": warning: x\n"}, nil, false, stopNone, 0, ""},
 		{"panic", qemu.Status{Code: 0x7e*2 + 1}, nil, true, stopNone, ExitCrash, "the kernel crashed: report above"},
+		{"no boot", qemu.Status{Code: 0x7f*2 + 1}, nil, true, stopNone, ExitCrash, "cannot boot on this machine: reason above"},
 		{"out of memory", qemu.Status{Code: 0x7d*2 + 1}, nil, true, stopNone, ExitCrash, "out of memory"},
 		{"triple fault", qemu.Status{}, nil, true, stopNone, ExitCrash, "without a report"},
 		{"QEMU failed", qemu.Status{Code: 1, Stderr: failed}, nil, false, stopNone, ExitMachine, "could not configure"},

@@ -37,7 +37,7 @@ The first word chooses between KVM, QEMU's translation, and whatever works
 (auto, the default).
 
 Exit statuses beside the program's: 2 bad input, 125 QEMU failed, 137 killed
-because it did not end when asked, 254 the kernel crashed.
+because it did not end when asked, 254 the kernel crashed, or could not boot.
 
 Standard output and error come out apart, unless -i gives the program a
 terminal.

@@ -14,6 +14,7 @@ const (
 	Large    = 0x7c // the program's exit status is Large or more; the channel has it
 	NoMemory = 0x7d // the kernel ran out of memory
 	Panic    = 0x7e // the kernel crashed, with a report on the serial port
+	NoBoot   = 0x7f // the image cannot boot on this machine; the serial port has a line that says why
 )
 
 // Status returns QEMU's exit status for a code.

@@ -11,7 +11,7 @@ import (
 // TestDocumented compares the codes with docs/image.md.
 func TestDocumented(t *testing.T) {
 	want := []string{fmt.Sprintf("0x00–%#x", Large-1)}
-	for _, code := range []int{Large, NoMemory, Panic} {
+	for _, code := range []int{Large, NoMemory, Panic, NoBoot} {
 		want = append(want, fmt.Sprintf("%#x", code))
 		if got := Code(Status(code)); got != code {
 			t.Errorf("code %#x comes back as %#x", code, got)

@@ -87,7 +87,8 @@ func initClock() {
 	tcg := isHypervisor(leafHypervisor, 0x54474354, 0x43544743, 0x47435447) // TCGTCGTCGTCG
 	var wall uint64                                                         // ns since the epoch, at the moment that at is now()
 	haveWall := false
-	if kvm := kvmLeaf(); kvm != 0 {
+	kvm := kvmLeaf()
+	if kvm != 0 {
 		if a, _, _, _ := cpu.CPUID(kvm+leafKVMFeatures, 0); a&kvmClocksource2 != 0 {
 			wall, haveWall = kvmClock()
 		}
@@ -103,8 +104,8 @@ func initClock() {
 	if clock.mult == 0 {
 		setTSCHz(tscHzFromCPUID())
 	}
-	if clock.mult == 0 && tcg {
-		// QEMU's emulated APIC timer counts in ns.
+	if clock.mult == 0 && (tcg || kvm != 0) {
+		// The APIC timers of QEMU and KVM count in ns.
 		apicHz = 1_000_000_000
 		setTSCHz(tscHzFromAPIC())
 	}

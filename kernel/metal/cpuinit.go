@@ -106,11 +106,19 @@ func loadDescriptor(load func(uintptr), base unsafe.Pointer, size uintptr) {
 	load(uintptr(unsafe.Pointer(&descriptor.limit)))
 }
 
+// leafExtended has in EDX what AMD added (AMD APM vol. 3 §E.4.2).
+const leafExtended = 0x80000001
+
 // initCPU turns on what protects and speeds up this CPU. It returns what the
 // CPU lacks, or "".
 func initCPU(c *percpu) string {
 	_, _, ecx1, edx1 := cpu.CPUID(1, 0)
 	maxLeaf, _, _, _ := cpu.CPUID(0, 0)
+	// The stub has looked for what it needs itself, but an Intel CPU shows this
+	// one in 64-bit mode only.
+	if _, _, _, edx := cpu.CPUID(leafExtended, 0); edx&(1<<11) == 0 {
+		return "SYSCALL"
+	}
 	var ebx7, ecx7 uint32
 	if maxLeaf >= 7 {
 		_, ebx7, ecx7, _ = cpu.CPUID(7, 0)
@@ -133,9 +141,6 @@ func initCPU(c *percpu) string {
 	}
 	entropy.HaveRDRAND = ecx1&(1<<30) != 0
 	avx := ecx1&(1<<28) != 0 && ecx1&(1<<26) != 0
-	if avx {
-		cr4 |= cpu.CR4OSXSAVE
-	}
 	cpu.WriteCR4(cr4)
 	cr0 := cpu.ReadCR0()&^(cpu.CR0Emulation|cpu.CR0TaskSwitched|cpu.CR0CacheDisable|cpu.CR0NotWriteThrough) |
 		cpu.CR0MonitorCoprocessor | cpu.CR0NumericError | cpu.CR0WriteProtect | cpu.CR0AlignmentMask

@@ -41,7 +41,7 @@ func tripleFault() {
 	cpu.Halt()
 }
 
-// fatalBoot ends a boot that cannot succeed.
+// fatalBoot ends a boot that cannot succeed on this machine.
 func fatalBoot(msg string) { fatalBoot2(msg, "") }
 
 func fatalBoot2(msg, detail string) {
@@ -49,7 +49,7 @@ func fatalBoot2(msg, detail string) {
 	print(msg)
 	print(detail)
 	print("\n")
-	exitMachine(ending.Panic)
+	exitMachine(ending.NoBoot)
 }
 
 // fatalMemory ends the machine when not even the kernel can get a page frame.

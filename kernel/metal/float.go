@@ -9,7 +9,8 @@ import (
 
 // Floating point state, in one of two modes.
 //
-// SSE mode (the CPU has no AVX, or hides it, as `kiln run` asks under TCG):
+// SSE mode (the CPU has no AVX, or hides it, as `kiln run` asks under TCG, or
+// does not keep XCR0):
 // XMM0–15 and MXCSR are saved and loaded one by one at each crossing, which
 // under TCG costs a quarter of FXSAVE. x87 registers, which the kernel never
 // touches, stay in the CPU until another context wants to use it; percpu.x87
@@ -55,10 +56,27 @@ func initFloatMode(c *percpu, avx bool) {
 	if xcr0&componentAVX3 != componentAVX3 {
 		xcr0 &^= componentAVX3
 	}
-	cpu.SetXCR0(xcr0)
+	if !enableXSAVE(xcr0) {
+		return
+	}
 	c.xsave = 1
 	c.xcr0 = xcr0
 	c.kernelXCR0 = xcr0 &^ componentX87
+}
+
+// enableXSAVE turns the XSAVE instructions on for the components xcr0. It reports
+// false, and turns them off again, if XCR0 does not keep what is written: some
+// hypervisors take XSETBV and lose its effect when they next have the CPU (QEMU's
+// emulated SVM, where KVM runs on it). CPUID makes the guest exit to them.
+func enableXSAVE(xcr0 uint64) bool {
+	cpu.WriteCR4(cpu.ReadCR4() | cpu.CR4OSXSAVE)
+	cpu.SetXCR0(xcr0)
+	cpu.CPUID(0, 0)
+	if cpu.ReadXCR0() == xcr0 {
+		return true
+	}
+	cpu.WriteCR4(cpu.ReadCR4() &^ cpu.CR4OSXSAVE)
+	return false
 }
 
 // initFloat makes area hold the initial state.
