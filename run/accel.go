@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -63,11 +64,14 @@ func probeKVM() error {
 	return nil
 }
 
-// choose returns the accelerator for what was asked. note is a line for the
-// user if that is not what they may expect.
-func choose(asked string, h host) (accel qemu.Accel, note string, err error) {
+// choose returns the accelerator for what was asked, with a CPU model, "" for the
+// usual one. note is a line for the user if that is not what they may expect.
+func choose(asked, model string, h host) (accel qemu.Accel, note string, err error) {
 	switch asked {
 	case AccelQEMU, "tcg":
+		if hostCPU(model) {
+			return "", "", inputError(fmt.Sprintf("--cpu %s is a CPU of KVM's", model), "--cpu max has all that QEMU can translate")
+		}
 		return qemu.TCG, "", nil
 	case AccelAuto, AccelKVM, "":
 	default:
@@ -76,6 +80,9 @@ func choose(asked string, h host) (accel qemu.Accel, note string, err error) {
 	lack := h.kvmLack()
 	if lack == nil {
 		return qemu.KVM, "", nil
+	}
+	if hostCPU(model) {
+		return "", "", inputError(fmt.Sprintf("--cpu %s is a CPU of KVM's, which cannot be used (%v)", model, lack), "--cpu max has all that QEMU can translate")
 	}
 	note = fmt.Sprintf("KVM cannot be used (%v); using QEMU's TCG, which is slower", lack)
 	switch {
@@ -90,27 +97,36 @@ func choose(asked string, h host) (accel qemu.Accel, note string, err error) {
 // kvmLack returns why KVM cannot be used, nil if it can.
 //
 // A /dev/kvm proves nothing on a CPU that shows neither VMX nor SVM: such are
-// emulated, and hang guests.
+// emulated, and hang guests. And a guest has nothing that the CPU has not.
 func (h host) kvmLack() error {
-	if !hasVirtualization(h.cpuinfo) {
+	flags := cpuFlags(h.cpuinfo)
+	if !slices.Contains(flags, "vmx") && !slices.Contains(flags, "svm") {
 		return errors.New("the CPU shows neither vmx nor svm")
+	}
+	for _, flag := range neededFlags {
+		if !slices.Contains(flags, flag) {
+			return errors.New("the CPU has no " + flag + ", which the kernel needs")
+		}
 	}
 	return h.openKVM()
 }
 
-// hasVirtualization reports whether the flags in /proc/cpuinfo have VMX or
-// SVM.
-func hasVirtualization(cpuinfo string) bool {
+// neededFlags are what the kernel needs of a CPU (docs/boot.md), by Linux's names.
+// Intel's have them from Ivy Bridge on, AMD's from Zen on.
+var neededFlags = [...]string{"lm", "nx", "syscall", "sse2", "fsgsbase"}
+
+// cpuFlags returns the flags of the first CPU in /proc/cpuinfo.
+func cpuFlags(cpuinfo string) []string {
 	for line := range strings.Lines(cpuinfo) {
-		name, value, _ := strings.Cut(line, ":")
-		if strings.TrimSpace(name) != "flags" {
-			continue
-		}
-		for flag := range strings.FieldsSeq(value) {
-			if flag == "vmx" || flag == "svm" {
-				return true
-			}
+		if name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) == "flags" {
+			return strings.Fields(value)
 		}
 	}
-	return false
+	return nil
+}
+
+// hostCPU reports whether a CPU model is the host's own.
+func hostCPU(model string) bool {
+	name, _, _ := strings.Cut(model, ",")
+	return name == "host"
 }

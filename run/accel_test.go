@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	intelFlags = "processor\t: 0\nflags\t\t: fpu vme vmx ssse3\nvmx flags\t: vnmi\n"
-	amdFlags   = "processor\t: 0\nflags\t\t: fpu svm\n"
+	intelFlags = "processor\t: 0\nflags\t\t: fpu vme sse2 vmx ssse3 syscall nx lm fsgsbase\nvmx flags\t: vnmi\n"
+	amdFlags   = "processor\t: 0\nflags\t\t: fpu sse2 syscall nx lm svm fsgsbase\n"
+	oldFlags   = "processor\t: 0\nflags\t\t: fpu vme sse2 vmx ssse3 syscall nx lm\n" // Sandy Bridge
 	noFlags    = "processor\t: 0\nmodel name\t: svm vmx\nflags\t\t: fpu vme hypervisor novmx\nvmx flags\t: \n"
 )
 
@@ -38,10 +39,13 @@ func TestChoose(t *testing.T) {
 		{"auto", intelFlags, denied, qemu.TCG, "group kvm"},
 		{"kvm", intelFlags, denied, qemu.TCG, "group kvm"},
 		{"kvm", "", nil, qemu.TCG, "neither"},
+		{"auto", oldFlags, nil, qemu.TCG, "no fsgsbase"},
+		{"kvm", oldFlags, nil, qemu.TCG, "no fsgsbase"},
+		{"qemu", oldFlags, nil, qemu.TCG, ""},
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("%s/%q/%v", tt.asked, tt.cpuinfo, tt.kvm), func(t *testing.T) {
-			got, note, err := choose(tt.asked, host{cpuinfo: tt.cpuinfo, openKVM: func() error { return tt.kvm }})
+			got, note, err := choose(tt.asked, "", host{cpuinfo: tt.cpuinfo, openKVM: func() error { return tt.kvm }})
 			if err != nil || got != tt.want {
 				t.Errorf("choose = %q, %v, want %q", got, err, tt.want)
 			}
@@ -50,8 +54,26 @@ func TestChoose(t *testing.T) {
 			}
 		})
 	}
-	_, _, err := choose("hvf", host{cpuinfo: intelFlags, openKVM: func() error { return nil }})
-	if e, ok := errors.AsType[*Error](err); !ok || e.Code != ExitUsage {
-		t.Errorf("choose(hvf) = %v, want an input error", err)
+	works := func() error { return nil }
+	for _, tt := range []struct {
+		asked, model, cpuinfo, want string // want: part of the error, "" for none
+	}{
+		{"hvf", "", intelFlags, "hvf"},
+		{"auto", "host", intelFlags, ""},
+		{"auto", "host,-avx", oldFlags, "fsgsbase"},
+		{"qemu", "host", intelFlags, "--cpu host"},
+		{"qemu", "hostile", intelFlags, ""},
+		{"auto", "qemu64", oldFlags, ""},
+	} {
+		_, _, err := choose(tt.asked, tt.model, host{cpuinfo: tt.cpuinfo, openKVM: works})
+		if tt.want == "" {
+			if err != nil {
+				t.Errorf("choose(%q, %q) = %v", tt.asked, tt.model, err)
+			}
+			continue
+		}
+		if e, ok := errors.AsType[*Error](err); !ok || e.Code != ExitUsage || !strings.Contains(e.Msg, tt.want) {
+			t.Errorf("choose(%q, %q) = %v, want an input error with %q", tt.asked, tt.model, err, tt.want)
+		}
 	}
 }

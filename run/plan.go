@@ -34,7 +34,8 @@ type Options struct {
 	Kernel bool
 
 	Accel   string // one of Accelerators; "" means auto
-	Machine string // one of qemu.Types; "" means microvm
+	Machine string // one of qemu.Types; "" means the fastest that the image's kernel knows
+	CPU     string // a model of QEMU's; "" means the accelerator's usual one
 	Memory  int    // MB; 0 means the image's default
 
 	Args      []string // for the program, in place of the image's
@@ -86,6 +87,16 @@ func (o Options) command() string {
 	return o.Command
 }
 
+// model returns the CPU model that QEMU will take: of several -cpu the last.
+func (o Options) model() string {
+	for i := len(o.QEMU) - 2; i >= 0; i-- {
+		if o.QEMU[i] == "-cpu" || o.QEMU[i] == "--cpu" {
+			return o.QEMU[i+1]
+		}
+	}
+	return o.CPU
+}
+
 // plan is Options worked out: what to start, and what to tell the guest.
 type plan struct {
 	machine qemu.Machine
@@ -104,7 +115,7 @@ type terminal struct {
 
 // newPlan works out o. It looks at nothing outside of o, h and t.
 func newPlan(o Options, h host, t terminal) (*plan, error) {
-	accel, note, err := choose(o.Accel, h)
+	accel, note, err := choose(o.Accel, o.model(), h)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +128,7 @@ func newPlan(o Options, h host, t terminal) (*plan, error) {
 		return nil, err
 	}
 	p := &plan{machine: qemu.Machine{
-		Type: machine, Accel: accel, Memory: memory, Image: o.Image,
+		Type: machine, Accel: accel, CPU: o.CPU, Memory: memory, Image: o.Image,
 		GDB: o.GDB, Paused: o.Paused, Extra: o.QEMU,
 	}}
 	if o.Kernel {

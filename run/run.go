@@ -388,6 +388,9 @@ func outcome(status qemu.Status, exit *int, shown bool, why stop) (int, error) {
 	if name := status.Locked(); name != "" {
 		return fail(ExitMachine, name+" is in use by another machine", "end that one first, or give it to both to only read: ,ro behind a disk, :ro behind a volume")
 	}
+	if why := status.CPUError(); why != "" {
+		return fail(ExitUsage, "QEMU does not make that CPU: "+why, qemu.Binary+" -cpu help lists the models, and what can be added and taken away: --cpu MODEL,+FEATURE,-FEATURE")
+	}
 	complaints := status.Complaints()
 	text := strings.Join(complaints, "; ")
 	switch {

@@ -177,6 +177,17 @@ func (s Status) Complaints() []string {
 	return lines
 }
 
+// CPUError returns why QEMU would not make the CPU that it was asked for, "" if
+// that was not why it failed (target/i386/cpu.c, cpu-target.c).
+func (s Status) CPUError() string {
+	for _, line := range s.Complaints() {
+		if strings.Contains(line, "CPU model") || strings.Contains(line, "-x86_64-cpu.") || strings.Contains(line, "-cpu option") {
+			return strings.TrimPrefix(line, Binary+": ")
+		}
+	}
+	return ""
+}
+
 // socketPair returns two connected stream sockets, both called name.
 func socketPair(name string) (ours, theirs *os.File, err error) {
 	// Against a fork in between, which would leak them to another child.

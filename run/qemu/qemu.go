@@ -30,7 +30,7 @@ const (
 	TCG Accel = "tcg" // by translation
 )
 
-// cpuModel is the CPU that a guest sees.
+// cpuModel is the CPU that a guest sees unless Machine.CPU says otherwise.
 //
 // Under TCG without XSAVE and AVX: the kernel then saves a program's SSE
 // registers one by one on a system call, a small part of what emulating an
@@ -95,6 +95,7 @@ func (n NIC) mac(index int) string {
 type Machine struct {
 	Type    string // Microvm, PC or Q35
 	Accel   Accel
+	CPU     string // a model of QEMU's, with what is added to it or taken away; "" for the usual one
 	Memory  int    // MB
 	Image   string // path
 	Module  string // path of what the image gets as a boot module; "" for none
@@ -131,6 +132,9 @@ func (m Machine) Args() ([]string, error) {
 	model, ok := cpuModel[m.Accel]
 	if !ok {
 		return nil, fmt.Errorf("accelerator %q is not %s or %s", m.Accel, KVM, TCG)
+	}
+	if m.CPU != "" {
+		model = m.CPU
 	}
 	if m.Image == "" {
 		return nil, errors.New("a machine needs an image")

@@ -21,6 +21,7 @@ func TestArgs(t *testing.T) {
 	}{
 		{"microvm", Machine{Type: Microvm, Accel: TCG, Memory: 64, Image: "hello.img", Module: "/proc/self/fd/4", Channel: 3, NICs: []NIC{user}}},
 		{"microvm-kvm-tap", Machine{Type: Microvm, Accel: KVM, Memory: 8192, Image: "a,b c.img", Channel: 3, NICs: []NIC{tap}}},
+		{"microvm-cpu", Machine{Type: Microvm, Accel: TCG, CPU: "IvyBridge,-rdrand", Memory: 64, Image: "hello.img", Channel: 3}},
 		{"pc", Machine{Type: PC, Accel: TCG, Memory: 64, Image: "hello.img", Module: "/proc/self/fd/4", Channel: 3, NICs: []NIC{user, tap}}},
 		{"microvm-disks", Machine{Type: Microvm, Accel: TCG, Memory: 64, Image: "hello.img", Channel: 3, Disks: []Disk{{File: "data.iso", Format: Raw, ReadOnly: true}, {File: "a,b.img", Format: QCOW2}}}},
 		{"pc-disk", Machine{Type: PC, Accel: TCG, Memory: 64, Image: "hello.img", Channel: 3, Disks: []Disk{{File: "x.img", Format: Raw}, {Socket: "/tmp/nbd", Format: Raw}}}},
@@ -98,6 +99,23 @@ func TestComplaints(t *testing.T) {
 	want := Binary + ": -netdev tap: could not configure|slirp: x"
 	if got != want {
 		t.Errorf("Complaints() = %q, want %q", got, want)
+	}
+}
+
+// TestCPUError: as QEMU 7.2 words it.
+func TestCPUError(t *testing.T) {
+	for stderr, want := range map[string]string{
+		"unable to find CPU model 'nonsense'":                                               "unable to find CPU model 'nonsense'",
+		"can't apply global max-x86_64-cpu.foo=on: Property 'max-x86_64-cpu.foo' not found": "can't apply global max-x86_64-cpu.foo=on: Property 'max-x86_64-cpu.foo' not found",
+		"Property 'max-x86_64-cpu.foo' not found":                                           "Property 'max-x86_64-cpu.foo' not found",
+		"CPU model 'host' requires KVM or HVF":                                              "CPU model 'host' requires KVM or HVF",
+		"-cpu option cannot be empty":                                                       "-cpu option cannot be empty",
+		"warning: TCG doesn't support requested feature: CPUID.01H:ECX.x [bit 1]":           "",
+		"-netdev tap: could not configure":                                                  "",
+	} {
+		if got := (Status{Stderr: Binary + ": " + stderr + "\n"}).CPUError(); got != want {
+			t.Errorf("CPUError of %q = %q, want %q", stderr, got, want)
+		}
 	}
 }
 
