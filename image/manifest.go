@@ -107,7 +107,7 @@ type Network struct {
 // Mount is a file system that the guest mounts before its program starts.
 // Either Device or Tag says what is mounted, or Type is MemoryFS.
 type Mount struct {
-	Device   string `json:"device,omitempty"`   // block device: "vda" is the machine's first
+	Device   string `json:"device,omitempty"`   // block device: "vda" is the machine's first, "vda1" a partition of it, or PartUUID
 	Tag      string `json:"tag,omitempty"`      // mount tag of a 9P device
 	Path     string `json:"path"`               // mount point, absolute; made if missing
 	Type     string `json:"type,omitempty"`     // "" for what is recognised on the device
@@ -117,6 +117,10 @@ type Mount struct {
 	GID      uint32 `json:"gid,omitempty"`
 	Size     string `json:"size,omitempty"` // MemoryFS: bytes that it may take, "64m"
 }
+
+// PartUUID begins a Mount.Device that is a partition of whichever disk; behind it
+// is the partition's GUID (UEFI 2.10 §5.3.3).
+const PartUUID = "PARTUUID="
 
 // MemoryFS is the Mount.Type of a file system in memory.
 const MemoryFS = "tmpfs"

@@ -94,6 +94,12 @@ func choose(asked, model string, h host) (accel qemu.Accel, note string, err err
 	return qemu.TCG, note, nil
 }
 
+// Accelerator returns what this machine runs a guest by, if asked is asked for.
+func Accelerator(asked string) (qemu.Accel, error) {
+	accel, _, err := choose(asked, "", thisHost())
+	return accel, err
+}
+
 // kvmLack returns why KVM cannot be used, nil if it can.
 //
 // A /dev/kvm proves nothing on a CPU that shows neither VMX nor SVM: such are

@@ -13,7 +13,7 @@ import (
 // guest.
 func Standalone(o Options) ([]byte, error) {
 	if config, ok := image.FindConfig(o.Manifest.Config); ok && !config.PCI {
-		return nil, configError(config, "a machine with a CD has PCI")
+		return nil, configError(config, "what boots from a disk or a CD has PCI")
 	}
 	c := image.RunConfig{
 		Args: o.Args, Commands: o.Commands, Env: o.Env, Cwd: o.Cwd, Hostname: o.Hostname, Mounts: o.Mounts,

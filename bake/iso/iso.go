@@ -1,7 +1,8 @@
 // Package iso makes a bootable CD image of a Kiln image: GRUB starts the image
 // by the Multiboot2 protocol, and passes the run configuration as its module.
 //
-// GRUB's grub-mkrescue does the work, with GRUB for BIOS machines.
+// GRUB's grub-mkrescue does the work, with GRUB for machines with BIOS and with
+// UEFI.
 package iso
 
 import (
@@ -19,8 +20,12 @@ import (
 // Debian and Ubuntu that have it and what it needs.
 const (
 	maker    = "grub-mkrescue"
-	packages = "grub-common grub-pc-bin xorriso mtools"
+	packages = "grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools"
 )
+
+// parts are GRUB's for the two kinds of firmware. grub-mkrescue does without one
+// that is not there, and says nothing.
+var parts = [...]string{"/usr/lib/grub/i386-pc", "/usr/lib/grub/x86_64-efi"}
 
 // An Error says why there is no CD image.
 type Error struct {
@@ -32,8 +37,10 @@ type Error struct {
 func (e *Error) Error() string { return e.Msg }
 
 // menu is GRUB's configuration. The console is COM1's, as the image's own is,
-// beside the screen's.
+// beside the screen's. There may be no screen: with gfxpayload GRUB does not look
+// for a mode of it.
 const menu = `set timeout=0
+set gfxpayload=text
 set default=0
 menuentry "kiln" {
 	multiboot2 /boot/kiln.img
@@ -48,6 +55,11 @@ func Write(path string, config []byte, output, dir string) error {
 	tool, err := exec.LookPath(maker)
 	if err != nil {
 		return &Error{maker + ": not found in PATH", "install the packages " + packages + ": sudo apt-get install " + packages}
+	}
+	for _, part := range parts {
+		if _, err := os.Stat(part); err != nil {
+			return &Error{err.Error(), "install the packages " + packages + ": sudo apt-get install " + packages}
+		}
 	}
 	boot := filepath.Join(dir, "iso", "boot")
 	if err := os.MkdirAll(filepath.Join(boot, "grub"), 0o755); err != nil {

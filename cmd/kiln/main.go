@@ -60,7 +60,7 @@ type app struct {
 
 // commands are in the order of the flow.
 func commands() []command {
-	return []command{ccCommand, cxxCommand, bakeCommand, runCommand, execCommand, volumeCommand, inspectCommand, packageCommand, envCommand, versionCommand,
+	return []command{ccCommand, cxxCommand, bakeCommand, runCommand, execCommand, diskCommand, volumeCommand, inspectCommand, packageCommand, envCommand, versionCommand,
 		rumprunBakeCommand, rumprunCommand, rumpstopCommand}
 }
 

@@ -17,6 +17,7 @@ import (
 	"kiln/kernel/fs"
 	"kiln/kernel/fs/block"
 	"kiln/kernel/fs/ext4"
+	"kiln/kernel/fs/partition"
 	"kiln/kernel/machine"
 	"kiln/kernel/notice"
 	"kiln/kernel/sentry/disk"
@@ -63,8 +64,10 @@ var openFolder func(f virtio.Found) (tag string, dev folder, err error)
 // them.
 type storage struct {
 	cache   *disk.Cache
-	disks   []*disk.Device    // vda, vdb, …
-	folders map[string]folder // by mount tag
+	count   int                     // of disks
+	disks   []*disk.Device          // vda, vda1, …, vdb, …
+	guids   map[string]*disk.Device // partitions by their GUID
+	folders map[string]folder       // by mount tag
 }
 
 // findStorage starts the storage devices among those found.
@@ -74,6 +77,7 @@ func (s *Sentry) findStorage(found []virtio.Found) error {
 			MemoryFile: s.kernel.MemoryFile(), Memory: cacheMemory, Populate: machine.Populate, Collect: debug.FreeOSMemory,
 		}),
 		folders: make(map[string]folder),
+		guids:   make(map[string]*disk.Device),
 	}
 	for _, f := range found {
 		var err error
@@ -99,7 +103,24 @@ func (st *storage) openDisk(f virtio.Found) error {
 	if err != nil {
 		return err
 	}
-	st.disks = append(st.disks, disk.NewDevice(dev, len(st.disks), st.cache))
+	whole := disk.NewDevice(dev, st.count, st.cache)
+	st.disks = append(st.disks, whole)
+	parts, err := partition.Read(dev)
+	if err != nil {
+		// Whoever mounts one is told that there is none.
+		notice.Printf("%s: %v", whole.Name(), err)
+	}
+	for _, p := range parts {
+		d, ok := disk.NewPartition(p, st.count, p.Number, st.cache)
+		if !ok {
+			continue
+		}
+		st.disks = append(st.disks, d)
+		if _, ok := st.guids[p.GUID]; !ok {
+			st.guids[p.GUID] = d
+		}
+	}
+	st.count++
 	return nil
 }
 
@@ -130,8 +151,13 @@ func (st *storage) register(v *vfs.VirtualFilesystem) error {
 	return nil
 }
 
-// disk returns the disk called name, with or without "/dev/".
+// disk returns the disk or partition called name, with or without "/dev/", or
+// the partition with the GUID behind image.PartUUID.
 func (st *storage) disk(name string) (*disk.Device, bool) {
+	if guid, ok := strings.CutPrefix(name, image.PartUUID); ok {
+		d, ok := st.guids[strings.ToLower(guid)]
+		return d, ok
+	}
 	for _, d := range st.disks {
 		if d.Name() == strings.TrimPrefix(name, "/dev/") {
 			return d, true
@@ -202,7 +228,7 @@ func (st *storage) open(m image.Mount) (f fs.Filesystem, name, source string, er
 	}
 	d, ok := st.disk(m.Device)
 	if !ok {
-		return nil, "", "", fmt.Errorf("the machine has no disk %s", m.Device)
+		return nil, "", "", fmt.Errorf("the machine has no virtio disk %s", m.Device)
 	}
 	t, err := recognise(d, m.Type)
 	if err != nil {

@@ -3,6 +3,7 @@ package disk
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"sync"
 	"syscall"
 
@@ -21,19 +22,21 @@ import (
 	"kiln/kernel/fs/block"
 )
 
-// blockMajor is the major number of disks, one that Linux gives out by itself,
-// and minors the room for partitions, which there are none of.
+// blockMajor is the major number of disks, one that Linux gives out by itself.
+// A disk has minors numbers, the first for the whole of it, the others for its
+// partitions.
 const (
 	blockMajor = 254
 	minors     = 16
 )
 
-// Device is a disk: what a file system is mounted from, and a device file of
+// Device is a disk or a partition: what a file system is mounted from, and a device file of
 // its own, /dev/vda and so on. The device file goes through the page cache, as
 // the only file of a file system that is nowhere mounted.
 type Device struct {
 	dev   block.Device
 	index int
+	part  int // number of the partition, 0 for the whole disk
 	cache *Cache
 
 	mu      sync.Mutex
@@ -49,11 +52,20 @@ func NewDevice(dev block.Device, index int, c *Cache) *Device {
 	return &Device{dev: dev, index: index, cache: c}
 }
 
-// Name returns vda, …, vdz, vdaa.
+// NewPartition returns partition number part of the machine's disk number index.
+// It reports false for a number that no device file can have.
+func NewPartition(dev block.Device, index, part int, c *Cache) (*Device, bool) {
+	return &Device{dev: dev, index: index, part: part, cache: c}, part < minors
+}
+
+// Name returns vda, …, vdz, vdaa, with the number of a partition behind it.
 func (d *Device) Name() string {
 	name := ""
 	for i := d.index; i >= 0; i = i/26 - 1 {
 		name = string(rune('a'+i%26)) + name
+	}
+	if d.part > 0 {
+		name += strconv.Itoa(d.part)
 	}
 	return "vd" + name
 }
@@ -63,7 +75,7 @@ func (d *Device) Block() block.Device { return d.dev }
 
 // Register makes the device known to v, with a file in /dev.
 func (d *Device) Register(v *vfs.VirtualFilesystem) error {
-	return v.RegisterDevice(vfs.BlockDevice, blockMajor, uint32(d.index*minors), d, &vfs.RegisterDeviceOptions{
+	return v.RegisterDevice(vfs.BlockDevice, blockMajor, uint32(d.index*minors+d.part), d, &vfs.RegisterDeviceOptions{
 		GroupName: "virtblk", Pathname: d.Name(), FilePerms: 0660,
 	})
 }
