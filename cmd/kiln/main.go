@@ -70,7 +70,7 @@ var rumprunNames = []string{rumprunBakeCommand.name, rumprunCommand.name, rumpst
 // Main is kiln, called with argv and the environment env. It returns the exit
 // status.
 func Main(argv, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{name: "kiln", all: commands(), env: env, stdin: stdin, stdout: stdout, stderr: stderr}
+	a := &app{name: "kiln", all: withGuests(commands()), env: env, stdin: stdin, stdout: stdout, stderr: stderr}
 	code, err := a.dispatch(argv)
 	if err != nil {
 		code = a.complain(err, code)

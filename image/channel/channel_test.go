@@ -252,7 +252,7 @@ func TestOpening(t *testing.T) {
 	if err != nil || got.Exec.Args[1] != "caf\xe9" || got.Exec.Env[0] != "A=\xff" || !got.Exec.Terminal || got.Exec.Rows != 3 {
 		t.Errorf("ParseOpening(%s) = %+v, %v", b, got.Exec, err)
 	}
-	for _, text := range []string{``, `{}`, `{"exec":{}}`, `{"exec":{"args":[]}}`, `{"later":{}}`, `[]`, `{"exec":{"args":[1]}}`} {
+	for _, text := range []string{``, `{}`, `{"exec":{}}`, `{"exec":{"args":[]}}`, `{"later":{}}`, `[]`, `{"exec":{"args":[1]}}`, `{"stat":"/","read":{}}`} {
 		if o, err := ParseOpening([]byte(text)); err == nil {
 			t.Errorf("ParseOpening(%s) = %+v", text, o)
 		}
@@ -267,7 +267,7 @@ func TestOpening(t *testing.T) {
 func FuzzOpening(f *testing.F) {
 	f.Add([]byte(`{"exec":{"args":["sh","-c","a\u0000\u00ff"],"user":"root:0","rows":70000}}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		if o, err := ParseOpening(in); err == nil && (o.Exec == nil || len(o.Exec.Args) == 0) {
+		if o, err := ParseOpening(in); err == nil && o.Exec != nil && len(o.Exec.Args) == 0 {
 			t.Errorf("ParseOpening(%q) = %+v", in, o)
 		}
 	})

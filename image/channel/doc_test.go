@@ -14,7 +14,8 @@ import (
 func jsonNames(v any) (names []string) {
 	kinds := map[string]string{
 		"bool": "boolean", "string": "string", "[]string": "strings", "[]uint16": "numbers",
-		"*int": "number", "int": "number", "uint16": "number", "*channel.Exec": "object",
+		"*int": "number", "int": "number", "uint16": "number", "*channel.Exec": "object", "*channel.Read": "object", "*channel.Write": "object",
+		"uint64": "number", "uint32": "number", "[]channel.Interface": "objects",
 	}
 	t := reflect.TypeOf(v)
 	for i := range t.NumField() {
@@ -62,6 +63,12 @@ func TestDocumented(t *testing.T) {
 		}},
 		{"An opening:", 2, jsonNames(Opening{})},
 		{"A program to run:", 2, optional(Exec{})},
+		{"Files to read:", 2, optional(Read{})},
+		{"Where to unpack:", 2, optional(Write{})},
+		{"What is at a path:", 2, optional(PathState{})},
+		{"A process:", 2, optional(Process{})},
+		{"What a guest uses:", 2, optional(Statistics{})},
+		{"A network interface of it:", 2, optional(Interface{})},
 		{"The streams:", 2, []string{fmt.Sprintf("%d messages", Messages), fmt.Sprintf("%d stdin", Stdin), fmt.Sprintf("%d stdout", Stdout), fmt.Sprintf("%d stderr", Stderr)}},
 		{"## The machine", 1, []string{"virtio console, port 1 named `" + PortName, "COM1 (0x3f8)", "debug exit (port 0x501)", "virtio-mmio, virtio-pci"}},
 	} {

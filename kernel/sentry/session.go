@@ -62,6 +62,16 @@ func (s *Sentry) carryOutSession(session *uplink.Session) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	switch {
+	case o.Stat != "":
+		return 0, s.statPath(session, o.Stat)
+	case o.Read != nil:
+		return 0, s.readFiles(session, *o.Read)
+	case o.Write != nil:
+		return 0, s.writeFiles(session, *o.Write)
+	case o.Show != "":
+		return 0, s.show(session, o.Show)
+	}
 	return s.exec(session, *o.Exec)
 }
 

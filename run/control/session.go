@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"sync"
-
-	"golang.org/x/sys/unix"
 
 	"kiln/image/channel"
 	"kiln/run/output"
@@ -44,7 +41,7 @@ func Dial(path string, o channel.Opening) (*Session, error) {
 		return nil, err
 	}
 	conn, err := dial(path)
-	if errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
+	if notServed(err) {
 		return nil, ErrNotServed
 	}
 	if err != nil {

@@ -12,6 +12,7 @@ package control
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -128,4 +129,33 @@ func (l *Listener) Close() error {
 		return nil
 	}
 	return errors.Join(os.Remove(l.path), l.net.Close())
+}
+
+// Server returns the number of the process that serves a guest's socket.
+func Server(path string) (pid int, err error) {
+	c, err := dial(path)
+	if notServed(err) {
+		return 0, ErrNotServed
+	}
+	if err != nil {
+		return 0, fmt.Errorf("connect to %s: %w", path, cause(err))
+	}
+	defer c.Close()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var peerErr error
+	err = raw.Control(func(fd uintptr) {
+		var peer *unix.Ucred
+		if peer, peerErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); peerErr == nil {
+			pid = int(peer.Pid)
+		}
+	})
+	return pid, errors.Join(err, peerErr)
+}
+
+// notServed reports whether an error of dial says that nobody serves.
+func notServed(err error) bool {
+	return errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
 }

@@ -6,6 +6,9 @@ import (
 	"runtime"
 	"time"
 
+	"gvisor.dev/gvisor/pkg/errors/linuxerr"
+	"gvisor.dev/gvisor/pkg/sentry/vfs"
+
 	"kiln/kernel/machine"
 )
 
@@ -28,6 +31,17 @@ func (k *Keeper) Admit(arguments int) (done func(), err error) {
 		return nil, fmt.Errorf("the guest has %d processes and threads, and no more are allowed with its memory", n)
 	}
 	return k.Lend(admitPages + arguments*execCopies/machine.PageSize)
+}
+
+// FileRoom makes room for the kernel to read or write so many bytes of a file. It
+// returns what is to be called when that is done. A file in memory is full while
+// there still is some, as for programs.
+func (k *Keeper) FileRoom(file *vfs.FileDescription, bytes int, write bool) (done func(), err error) {
+	pages := bytes/machine.PageSize + 2
+	if write && inMemory(file) && !k.roomForFiles(pages) {
+		return nil, linuxerr.ENOSPC
+	}
+	return k.Lend(pages)
 }
 
 // Lend makes room for pages that the kernel takes of its own accord, without

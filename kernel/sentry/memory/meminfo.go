@@ -76,6 +76,16 @@ func (k *Keeper) account() (account, usage.MemoryStats, error) {
 	return accountOf(m, u, readHeap()), u, nil
 }
 
+// Use returns how many bytes of the machine's memory are in use and cannot be had
+// for something else, and how many there are.
+func (k *Keeper) Use() (used, total uint64, err error) {
+	a, _, err := k.account()
+	if err != nil {
+		return 0, 0, err
+	}
+	return (a.total - min(a.available(), a.total)) << 10, a.total << 10, nil
+}
+
 // counts returns the machine's count of page frames and the Sentry's.
 func (k *Keeper) counts() (machine.MemInfo, usage.MemoryStats, error) {
 	m, err := k.state()
