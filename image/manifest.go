@@ -55,6 +55,22 @@ type Manifest struct {
 	Files []File `json:"-"`
 }
 
+// Argv returns what runs when a run has args of its own: see FixedArgs.
+func (m Manifest) Argv(args []string) []string {
+	argv := m.Args
+	if len(argv) == 0 {
+		argv = []string{m.Program}
+	}
+	if len(args) == 0 {
+		return argv
+	}
+	if m.ReplaceProgram {
+		return args
+	}
+	fixed := min(max(m.FixedArgs, 1), len(argv))
+	return append(argv[:fixed:fixed], args...)
+}
+
 // User is whom a program runs as.
 type User struct {
 	UID    uint32   `json:"uid"`

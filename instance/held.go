@@ -84,16 +84,30 @@ func (h *Held) SetProgram(program []string) error {
 // Supervise says that this process looks after the instance from now on. It
 // makes the runtime folder.
 func (h *Held) Supervise() error {
-	dir, err := runtimeFolder(h.store.getenv)
+	dir, err := h.makeRuntime()
 	if err != nil {
-		return err
-	}
-	dir = filepath.Join(dir, h.ID)
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	h.State.PID, h.State.Runtime, h.State.Restarts = os.Getpid(), dir, 0
 	return h.save()
+}
+
+// makeRuntime makes the folder of the instance's sockets.
+func (h *Held) makeRuntime() (dir string, err error) {
+	for range 10 {
+		if dir, err = runtimeFolder(h.store.getenv); err != nil {
+			return "", err
+		}
+		dir = filepath.Join(dir, h.ID)
+		err = os.Mkdir(dir, 0o700)
+		if !errors.Is(err, fs.ErrNotExist) { // or the last instance that ended has removed the parent
+			break
+		}
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return dir, nil
+	}
+	return dir, err
 }
 
 // SetRunning says that QEMU runs, as process pid, and where it listens.
@@ -133,7 +147,10 @@ func (h *Held) closeRuntime() error {
 	}
 	dir := h.State.Runtime
 	h.State.Runtime = ""
-	return os.RemoveAll(dir)
+	err := os.RemoveAll(dir)
+	// The parent goes with the last one; until then it cannot be removed.
+	_ = os.Remove(filepath.Dir(dir))
+	return err
 }
 
 // bury records the end of an instance whose supervisor was killed, and takes

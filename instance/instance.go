@@ -13,6 +13,7 @@
 //	$XDG_STATE_HOME/kiln/instances/ID/instance.json Config, changed under the store's lock
 //	$XDG_STATE_HOME/kiln/instances/ID/state.json    State, written by the holder of ID/lock
 //	$XDG_STATE_HOME/kiln/instances/ID/log.N         output
+//	$XDG_STATE_HOME/kiln/instances/ID/image         what was baked for it alone
 //	$XDG_RUNTIME_DIR/kiln/ID/*.sock                 sockets, while it runs
 //
 // Lock order: the store's lock, then an instance's.
@@ -77,7 +78,7 @@ type State struct {
 // Instance is a run, as it was when it was looked up.
 type Instance struct {
 	Config
-	State State
+	State State `json:"state"`
 
 	store  *Store
 	folder string
@@ -112,6 +113,9 @@ func (i *Instance) HasImage() bool {
 	_, err := os.Stat(i.ImageFile())
 	return err == nil
 }
+
+// CrashFile returns where a supervisor in the background writes if it crashes.
+func (i *Instance) CrashFile() string { return filepath.Join(i.folder, "supervisor.err") }
 
 const (
 	configFile = "instance.json"

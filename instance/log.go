@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/docker/go-units"
 )
 
 // A log is files log.1, log.2, … of which the last is written and the first go
@@ -37,7 +39,7 @@ func (o *LogOptions) Set(s string) error {
 	const hint = "there are max-size=SIZE, such as 10m, and max-file=NUMBER"
 	switch key {
 	case "max-size":
-		n, err := parseSize(value)
+		n, err := units.RAMInBytes(value)
 		if err != nil || n < 4096 {
 			return fail(hint, "--log-opt %s: the least is 4k", s)
 		}
@@ -52,18 +54,6 @@ func (o *LogOptions) Set(s string) error {
 		return fail(hint, "--log-opt %s: no such option", s)
 	}
 	return nil
-}
-
-// parseSize reads a number of bytes with k, m or g behind it.
-func parseSize(s string) (int64, error) {
-	shift := 0
-	if n := len(s) - 1; n > 0 {
-		if i := strings.IndexByte("kmg", s[n]|0x20); i >= 0 {
-			s, shift = s[:n], 10*(i+1)
-		}
-	}
-	n, err := strconv.ParseUint(s, 10, 32)
-	return int64(n) << shift, err
 }
 
 // logPath returns the path of file n.

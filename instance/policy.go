@@ -10,8 +10,8 @@ import (
 // Policy says whether an instance is started again when its guest has ended by
 // itself. The zero value is never.
 type Policy struct {
-	When string `json:"when,omitempty"` // "", "on-failure" or "always"
-	Max  int    `json:"max,omitempty"`  // how often on-failure tries again; 0: without end
+	When string // "", "on-failure" or "always"
+	Max  int    // how often on-failure tries again; 0: without end
 }
 
 const (
@@ -48,6 +48,15 @@ func (p Policy) String() string {
 		return fmt.Sprintf("%s:%d", p.When, p.Max)
 	}
 	return p.When
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (p Policy) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *Policy) UnmarshalText(text []byte) (err error) {
+	*p, err = ParsePolicy(string(text))
+	return err
 }
 
 // again reports whether a guest that ended with status code is followed by

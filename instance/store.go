@@ -66,9 +66,7 @@ func match(all []*Instance, name string) (*Instance, error) {
 	}
 	if len(found) == 0 {
 		if pid, err := strconv.Atoi(name); err == nil && pid > 0 {
-			found = slices.DeleteFunc(slices.Clone(all), func(i *Instance) bool {
-				return !i.Up() || i.State.PID != pid && i.State.Guest.PID != pid
-			})
+			found = withProcess(all, pid)
 		}
 	}
 	switch len(found) {
@@ -78,6 +76,23 @@ func match(all []*Instance, name string) (*Instance, error) {
 		return found[0], nil
 	}
 	return nil, fail("write more of it", "%s is the beginning of several instances' identifiers", name)
+}
+
+// withProcess returns those of all whose supervisor or QEMU is process pid.
+func withProcess(all []*Instance, pid int) []*Instance {
+	return slices.DeleteFunc(slices.Clone(all), func(i *Instance) bool {
+		return !i.Up() || i.State.PID != pid && i.State.Guest.PID != pid
+	})
+}
+
+// FindProcess returns the instance whose supervisor or QEMU is process pid, nil
+// if there is none.
+func (s *Store) FindProcess(pid int) (*Instance, error) {
+	all, err := s.List()
+	if found := withProcess(all, pid); len(found) > 0 {
+		return found[0], nil
+	}
+	return nil, err
 }
 
 // List returns all instances, the youngest first. What supervisors that were
@@ -282,6 +297,9 @@ func (s *Store) make(c Config) (_ *Held, err error) {
 	}
 	if err == nil {
 		err = writeRecord(filepath.Join(folder, configFile), c)
+	}
+	if err == nil {
+		err = h.Note(EventCreate, nil)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

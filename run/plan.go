@@ -72,11 +72,17 @@ type Options struct {
 	// for none.
 	Control string
 
+	// Orders, if not nil, is where others ask something of the run.
+	Orders <-chan Order
+
 	// Command is whose messages these are; "" means kiln run.
 	Command string
 	// Started, if not nil, is called when the guest lives: QEMU took its
 	// command line and the guest has said something, or a second has passed.
 	Started func()
+	// Launched, if not nil, is called as soon as QEMU runs, with the number of
+	// its process and the ports that it listens at.
+	Launched func(pid int, ports []Port)
 }
 
 // command is whose messages the run's are.

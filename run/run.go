@@ -25,7 +25,12 @@ import (
 type Stdio struct {
 	In  io.Reader
 	Out io.Writer
-	Err io.Writer // for our own lines
+	Err io.Writer // the program's standard error
+	Own io.Writer // our own lines; nil: Err
+
+	// OutCopy and ErrCopy, if not nil, get what the guest's output brings to
+	// Out and Err. Their writes must not fail.
+	OutCopy, ErrCopy io.Writer
 }
 
 // readyTimeout is after which time a guest without a channel that has said
@@ -62,7 +67,7 @@ func Run(o Options, std Stdio) (int, error) {
 	if p.config.Interactive {
 		<-s.checked // and notes were written, which a raw terminal would garble
 		if err := user.MakeRaw(); err != nil {
-			fmt.Fprintf(std.Err, "%s: the terminal stays as it is: %v\n", o.command(), err)
+			fmt.Fprintf(std.own(), "%s: the terminal stays as it is: %v\n", o.command(), err)
 		}
 		defer user.Restore()
 	}
@@ -113,6 +118,7 @@ type session struct {
 	link    *link
 	timeout time.Duration // for the program to end when asked
 
+	orders  <-chan Order
 	proxy   bool          // the program gets the signals that we get
 	started func()        // or nil: to be called when the guest lives
 	paused  bool          // the processor waits for gdb or the monitor
@@ -152,7 +158,7 @@ func (p *plan) start(o Options, std Stdio) (*session, error) {
 	}
 	trace := func(line string) {
 		if o.Trace {
-			fmt.Fprintf(std.Err, "%s\n", line)
+			fmt.Fprintf(std.own(), "%s\n", line)
 		}
 	}
 	process, err := qemu.Start(p.machine, module, trace)
@@ -165,11 +171,15 @@ func (p *plan) start(o Options, std Stdio) (*session, error) {
 	s := &session{
 		command: o.command(), std: std, process: process, timeout: o.StopTimeout,
 		keys: p.config.Interactive, proxy: !o.NoSignals, started: o.Started, paused: o.Paused,
+		orders: o.Orders,
 		cancel: make(chan struct{}), failed: make(chan error, 2), copied: make(chan struct{}), checked: make(chan struct{}),
 		watched: make(chan struct{}), left: make(chan struct{}),
 	}
 	if s.started == nil {
 		s.started = func() {}
+	}
+	if o.Launched != nil {
+		o.Launched(process.PID(), p.ports)
 	}
 	go func() {
 		if err := process.DeepenBacklog(p.listeners()); err != nil {
@@ -182,7 +192,7 @@ func (p *plan) start(o Options, std Stdio) (*session, error) {
 	}()
 	go func() {
 		defer close(s.watched)
-		errs := diskErrors{command: s.command, out: std.Err, disks: p.machine.Disks}
+		errs := diskErrors{command: s.command, out: std.own(), disks: p.machine.Disks}
 		if err := process.DiskErrors(errs.report); err != nil {
 			trace("kiln run: failures of disks go unreported: " + err.Error())
 		}
@@ -199,7 +209,7 @@ func (p *plan) start(o Options, std Stdio) (*session, error) {
 // carry passes on what the guest writes: on channel, which is nil on a machine
 // that has none, and on its serial port.
 func (s *session) carry(channel *os.File) {
-	out, err := output.New(s.std.Out, s.failed, false), output.New(s.std.Err, s.failed, true)
+	out, err := output.New(both(s.std.Out, s.std.OutCopy), s.failed, false), output.New(both(s.std.Err, s.std.ErrCopy), s.failed, true)
 	serial := err
 	s.link = newLink(nil, out, err)
 	if channel == nil {
@@ -219,6 +229,15 @@ func (s *session) carry(channel *os.File) {
 	}()
 }
 
+// both returns a writer to a and b, of which b may be nil. What a fails with, b
+// has got.
+func both(a, b io.Writer) io.Writer {
+	if b == nil {
+		return a
+	}
+	return io.MultiWriter(b, a)
+}
+
 // check has QEMU killed if the image is damaged. QEMU reads the whole image
 // before the guest begins, no faster than this, so nothing of a damaged image's
 // program will have run. notes are for the user of a sound one.
@@ -229,7 +248,7 @@ func (s *session) check(check func() error, notes []string) error {
 		}
 	}
 	for _, note := range notes {
-		fmt.Fprintf(s.std.Err, "%s: %s\n", s.command, note)
+		fmt.Fprintf(s.std.own(), "%s: %s\n", s.command, note)
 	}
 	return nil
 }
@@ -298,7 +317,7 @@ func (s *session) wait(caught <-chan os.Signal, user *tty.Terminal) stop {
 			abandon = time.After(abandonTime)
 		}
 		if err := s.process.Kill(); err != nil {
-			fmt.Fprintf(s.std.Err, "%s: ending QEMU: %v\n", s.command, err)
+			fmt.Fprintf(s.std.own(), "%s: ending QEMU: %v\n", s.command, err)
 		}
 	}
 	var ready <-chan time.Time
@@ -323,6 +342,12 @@ func (s *session) wait(caught <-chan os.Signal, user *tty.Terminal) stop {
 				deadline = time.After(s.timeout)
 			case signalKill:
 				kill(stopForced)
+			}
+		case order := <-s.orders:
+			if order.Kill {
+				kill(stopForced)
+			} else if at := s.obey(order); at != nil {
+				deadline = at
 			}
 		case <-deadline:
 			kill(stopTimeout)

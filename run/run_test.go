@@ -131,7 +131,7 @@ func runFake(t *testing.T, script string, o Options, in string, during func()) r
 	o.Accel = AccelQEMU
 	var stderr bytes.Buffer
 	began := time.Now()
-	code, err := Run(o, Stdio{strings.NewReader(in), out, &stderr})
+	code, err := Run(o, Stdio{In: strings.NewReader(in), Out: out, Err: &stderr})
 	return result{code, err, out.String(), stderr.String(), time.Since(began)}
 }
 
@@ -173,7 +173,7 @@ func TestRunOrder(t *testing.T) {
 	o := testOptions()
 	o.Accel = AccelQEMU
 	both := &buffer{first: make(chan struct{})}
-	if code, err := Run(o, Stdio{strings.NewReader(""), both, both}); code != 0 || err != nil {
+	if code, err := Run(o, Stdio{In: strings.NewReader(""), Out: both, Err: both}); code != 0 || err != nil {
 		t.Fatalf("Run = %d, %v", code, err)
 	}
 	want := ""
@@ -214,7 +214,7 @@ func TestRunSlowReader(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		signalSelf(t, syscall.SIGHUP)()
 	}()
-	if code, err := Run(o, Stdio{strings.NewReader(""), out, stderr}); code != 0 || err != nil {
+	if code, err := Run(o, Stdio{In: strings.NewReader(""), Out: out, Err: stderr}); code != 0 || err != nil {
 		t.Fatalf("Run = %d, %v", code, err)
 	}
 	if n := len(out.String()); n != 8*30000+4 || stderr.String() != "after" {
@@ -238,7 +238,7 @@ func TestRunHostile(t *testing.T) {
 		o.Accel = AccelQEMU
 		out := &stuck{buffer{first: make(chan struct{})}, make(chan struct{})}
 		began := time.Now()
-		code, err := Run(o, Stdio{strings.NewReader(""), out, io.Discard})
+		code, err := Run(o, Stdio{In: strings.NewReader(""), Out: out, Err: io.Discard})
 		if code != ExitCrash || err == nil || !strings.Contains(err.Error(), "broke the rules") || time.Since(began) > 30*time.Second {
 			t.Errorf("%s: Run = %d, %v, want status %d soon", name, code, err, ExitCrash)
 		}
@@ -368,14 +368,14 @@ func TestRunUnread(t *testing.T) {
 	}
 	o := testOptions()
 	o.Accel = AccelQEMU
-	if code, err := Run(o, Stdio{strings.NewReader(""), w, io.Discard}); code != 141 || err != nil {
+	if code, err := Run(o, Stdio{In: strings.NewReader(""), Out: w, Err: io.Discard}); code != 141 || err != nil {
 		t.Errorf("Run = %d, %v, want 141", code, err)
 	}
 }
 
 func TestRunMissingQEMU(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	code, err := Run(testOptions(), Stdio{strings.NewReader(""), io.Discard, io.Discard})
+	code, err := Run(testOptions(), Stdio{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard})
 	e, ok := errors.AsType[*Error](err)
 	if code != ExitUsage || !ok || !strings.Contains(e.Hint, qemu.Package) {
 		t.Errorf("Run = %d, %+v, want status 2 and a hint with %s", code, err, qemu.Package)
@@ -387,7 +387,7 @@ func TestRunTrace(t *testing.T) {
 	o := testOptions()
 	o.Accel, o.Trace = AccelQEMU, true
 	var stderr bytes.Buffer
-	if code, err := Run(o, Stdio{strings.NewReader(""), io.Discard, &stderr}); code != 0 || err != nil {
+	if code, err := Run(o, Stdio{In: strings.NewReader(""), Out: io.Discard, Err: &stderr}); code != 0 || err != nil {
 		t.Fatalf("Run = %d, %v", code, err)
 	}
 	if got := stderr.String(); !strings.HasPrefix(got, qemu.Binary+" -M ") || strings.Count(got, "\n") != 1 {

@@ -9,100 +9,211 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	"kiln/instance"
+	"kiln/run"
 	"kiln/run/rumprun"
 )
 
-// statusFD is where a guest's process says that its guest has started, by a
-// byte.
-const statusFD = 3
+// supervisorName is argv[0] of the process that looks after an instance in the
+// background. Its argument is the instance's identifier.
+const supervisorName = "kiln-instance"
 
-// detach starts a process of its own for the guest that rumprun's args
-// describe, and prints its cookie once the guest has started.
-func (a *app) detach(args []string) (int, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return exitFailure, err
-	}
-	statusRead, statusWrite, err := os.Pipe()
-	if err != nil {
-		return exitFailure, err
-	}
-	defer statusRead.Close()
-	defer statusWrite.Close()
-	errRead, errWrite, err := os.Pipe()
-	if err != nil {
-		return exitFailure, err
-	}
-	defer errRead.Close()
-	defer errWrite.Close()
-	cmd := &exec.Cmd{
-		Path: self, Args: append([]string{guestName}, args...), Env: a.env,
-		Stderr:      errWrite,
-		ExtraFiles:  []*os.File{statusWrite},
-		SysProcAttr: &syscall.SysProcAttr{Setsid: true}, // no terminal's signals
-	}
-	if err := cmd.Start(); err != nil {
-		return exitFailure, err
-	}
-	errWrite.Close()
-	statusWrite.Close()
-	// The guest's process lets go of both once the guest has started.
-	if _, err := io.Copy(a.stderr, errRead); err != nil {
-		return exitFailure, err
-	}
-	if _, err := io.ReadFull(statusRead, make([]byte, 1)); err == nil {
-		_, err := fmt.Fprintf(a.stdout, "%s%d\n", cookieScheme, cmd.Process.Pid)
-		return 0, err
-	}
-	err = cmd.Wait()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return exit.ExitCode(), nil
-	}
-	return exitFailure, err
-}
+// What a supervisor in the background inherits beside the standard files.
+const (
+	statusFD = 3 // where it says that its guest has started, by a byte
+	lockFD   = 4 // the instance's lock
+)
 
-// guest is the process that detach starts.
-func (a *app) guest(args []string) (int, error) {
-	a.name = "rumprun"
-	c, err := rumprun.Parse(args)
+// runDetached runs what c says as instance h, in the background, and prints its
+// name.
+func (a *app) runDetached(h *instance.Held, c *runCall) (int, error) {
+	// If there is something to bake, it is done while the user can see and stop
+	// it. The image stays in the instance's folder.
+	o, done, err := a.openImage(c.options, "", h.Folder())
 	if err != nil {
-		return 0, err
+		return exitFailure, abandon(h, err)
 	}
-	done, err := makeDir(c)
-	if err != nil {
-		return 0, err
+	done()
+	if err := h.SetProgram(programOf(o)); err != nil {
+		return exitFailure, abandon(h, err)
 	}
-	defer done()
-	output := os.DevNull
-	if c.Dir != "" {
-		output = filepath.Join(c.Dir, fileConsole)
-	}
-	console, err := os.OpenFile(output, os.O_WRONLY|os.O_CREATE, 0o600)
-	if err != nil {
-		return exitFailure, err
-	}
-	defer console.Close()
-	a.stdout = console
-	var started error
-	c.Options.Started = func() { started = letGo(console) }
-	code, err := a.runGuest(c)
-	if err == nil {
-		err = started
+	started, code, err := a.launch(h)
+	if started {
+		_, err = fmt.Fprintln(a.stdout, h.Name)
 	}
 	return code, err
 }
 
-// letGo tells the process that waits for the start, and leaves it: from now on
-// messages go where the console's output goes.
-func letGo(console *os.File) error {
-	if err := unix.Dup2(int(console.Fd()), int(os.Stderr.Fd())); err != nil {
+// launch starts a supervisor for h in the background, which takes over the lock,
+// and waits until its guest has started, or has failed to: then code is the
+// supervisor's exit status. It sets h.State.PID to the supervisor's number.
+func (a *app) launch(h *instance.Held) (started bool, code int, err error) {
+	supervisor, status, err := a.startSupervisor(h)
+	// From now on the lock is the supervisor's, or nobody's.
+	if err := errors.Join(err, h.Release()); err != nil {
+		return false, exitFailure, err
+	}
+	defer status.Close()
+	h.State.PID = supervisor.Process.Pid
+	if _, err := io.ReadFull(status, make([]byte, 1)); err == nil {
+		return true, 0, nil
+	}
+	err = supervisor.Wait()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() > 0 {
+		return false, exit.ExitCode(), nil
+	}
+	if err == nil {
+		err = errors.New("the supervisor ended before the guest had started")
+	}
+	return false, exitFailure, err
+}
+
+// startSupervisor starts the supervisor, and copies what it has to say until its
+// guest has started. status is where it says that.
+func (a *app) startSupervisor(h *instance.Held) (_ *exec.Cmd, status *os.File, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, nil, err
+	}
+	status, theirs, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer theirs.Close()
+	cmd := &exec.Cmd{
+		Path: self, Args: []string{supervisorName, h.ID}, Env: a.env, Dir: h.Dir,
+		ExtraFiles:  []*os.File{statusFD - 3: theirs, lockFD - 3: h.LockFile()},
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true}, // no terminal's signals
+	}
+	errRead, errWrite, err := os.Pipe()
+	if err != nil {
+		return nil, nil, errors.Join(err, status.Close())
+	}
+	defer errRead.Close()
+	cmd.Stderr = errWrite
+	err = cmd.Start()
+	errWrite.Close()
+	if err != nil {
+		return nil, nil, errors.Join(err, status.Close())
+	}
+	theirs.Close()
+	// The supervisor lets go of it once the guest has started.
+	if _, err := io.Copy(a.stderr, errRead); err != nil {
+		return nil, nil, errors.Join(err, status.Close())
+	}
+	return cmd, status, nil
+}
+
+// supervisor is the process that launch starts.
+func (a *app) supervisor(args []string) (int, error) {
+	if len(args) != 1 {
+		return 0, usageError{supervisorName + " is started by kiln run -d", ""}
+	}
+	syscall.CloseOnExec(statusFD)
+	store, err := instance.Open(a.getenv)
+	if err != nil {
+		return exitFailure, err
+	}
+	h, err := store.Inherit(args[0], lockFD)
+	if err != nil {
+		return exitFailure, err
+	}
+	log, err := h.OpenLog()
+	if err != nil {
+		return exitFailure, abandon(h, err)
+	}
+	defer log.Close()
+	out, errs := log.Stream("stdout"), log.Stream("stderr")
+	std := run.Stdio{In: eof{}, Out: out, Err: errs}
+	own := &lines{to: a.stderr}
+	a.stderr, std.Own = own, own
+	started := func() error {
+		own.switchTo(errs)
+		return letGo(h.CrashFile())
+	}
+	if h.Command == rumprunName {
+		return a.superviseRumprun(h, std, started)
+	}
+	a.name = "kiln " + h.Command
+	c := &runCall{}
+	if err := c.reparse(h.Args); err != nil {
+		return 0, abandon(h, err)
+	}
+	if h.HasImage() {
+		c.options.Image = h.ImageFile()
+	}
+	o, done, err := a.openImage(c.options, c.config, h.Folder())
+	if err != nil {
+		return exitFailure, abandon(h, err)
+	}
+	defer done()
+	return a.lookAfter(h, o, std, started)
+}
+
+// reparse parses args, those of kiln run.
+func (c *runCall) reparse(args []string) error {
+	fs := pflag.NewFlagSet(runName, pflag.ContinueOnError)
+	fs.SetInterspersed(!runCommand.argsEnd)
+	c.addFlags(fs)
+	if err := fs.Parse(args); err != nil {
+		return usageError{err.Error(), ""}
+	}
+	return c.parse(fs, fs.Args())
+}
+
+// superviseRumprun looks after a guest of rumprun's.
+func (a *app) superviseRumprun(h *instance.Held, std run.Stdio, started func() error) (int, error) {
+	a.name = rumprunName
+	c, err := rumprun.Parse(h.Args)
+	if err != nil {
+		return 0, abandon(h, err)
+	}
+	done, err := makeDir(c)
+	if err != nil {
+		return 0, abandon(h, err)
+	}
+	defer done()
+	c.Options.Image = c.App
+	o, cleanUp, err := a.openImage(c.Options, c.Config, c.Dir)
+	if err != nil {
+		return exitFailure, abandon(h, err)
+	}
+	defer cleanUp()
+	if c.Dir != "" {
+		console, err := os.OpenFile(filepath.Join(c.Dir, fileConsole), os.O_WRONLY|os.O_CREATE, 0o600)
+		if err != nil {
+			return exitFailure, abandon(h, err)
+		}
+		defer console.Close()
+		std.Out, std.Err = io.MultiWriter(std.Out, console), io.MultiWriter(std.Err, console)
+	}
+	return a.lookAfter(h, o, std, started)
+}
+
+// letGo tells the process that waits for the start, and leaves it: what the Go
+// runtime has to say from now on, at a crash of this process, goes to the file
+// crash.
+func letGo(crash string) error {
+	f, err := os.OpenFile(crash, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Dup2(int(f.Fd()), int(os.Stderr.Fd())); err != nil {
 		return err
 	}
 	status := os.NewFile(statusFD, "status")
-	if _, err := status.Write([]byte{1}); err != nil {
+	defer status.Close()
+	if _, err := status.Write([]byte{1}); err != nil && !errors.Is(err, unix.EPIPE) { // nobody waits any more
 		return fmt.Errorf("the process that waits for the start: %w", err)
 	}
-	return status.Close()
+	return nil
 }
+
+// eof is an input that has ended.
+type eof struct{}
+
+func (eof) Read([]byte) (int, error) { return 0, io.EOF }

@@ -16,6 +16,7 @@ import (
 	"kiln/bake"
 	"kiln/cc"
 	"kiln/image"
+	"kiln/instance"
 	"kiln/run"
 )
 
@@ -52,6 +53,7 @@ type action func(a *app, args []string, dash int) (int, error)
 type app struct {
 	name   string // the command, for messages: "kiln run"
 	all    []command
+	args   []string // what follows the command
 	env    []string
 	stdin  io.Reader
 	stdout io.Writer
@@ -60,7 +62,9 @@ type app struct {
 
 // commands are in the order of the flow.
 func commands() []command {
-	return []command{ccCommand, cxxCommand, bakeCommand, runCommand, execCommand, diskCommand, volumeCommand, inspectCommand, packageCommand, envCommand, versionCommand,
+	return []command{ccCommand, cxxCommand, bakeCommand, runCommand,
+		psCommand, execCommand, stopCommand, rmCommand,
+		diskCommand, volumeCommand, inspectCommand, packageCommand, envCommand, versionCommand,
 		rumprunBakeCommand, rumprunCommand, rumpstopCommand}
 }
 
@@ -85,8 +89,8 @@ func (a *app) dispatch(argv []string) (int, error) {
 		return a.compile(tuple, tool, argv[1:])
 	}
 	switch name := filepath.Base(argv[0]); {
-	case name == guestName:
-		return a.guest(argv[1:])
+	case name == supervisorName:
+		return a.supervisor(argv[1:])
 	case slices.Contains(rumprunNames, name):
 		c, _ := a.find(name)
 		a.name = name
@@ -135,6 +139,7 @@ func (c command) flagSet() (*pflag.FlagSet, action) {
 
 // run parses the arguments and runs the command.
 func (c command) run(a *app, args []string) (int, error) {
+	a.args = args
 	fs, act := c.flagSet()
 	err := fs.Parse(args)
 	if errors.Is(err, pflag.ErrHelp) {
@@ -159,6 +164,11 @@ func (a *app) complain(err error, code int) int {
 		hint, code = e.hint, run.ExitUsage
 	case *run.Error:
 		hint, code = e.Hint, e.Code
+	case *instance.Error:
+		hint = e.Hint
+		if !e.Missing {
+			code = run.ExitUsage
+		}
 	default:
 		if badInput(err) {
 			code = run.ExitUsage

@@ -6,12 +6,16 @@ import (
 	"os"
 	"path/filepath"
 
+	"kiln/instance"
 	"kiln/run"
 	"kiln/run/rumprun"
 )
 
+// rumprunName is the command's name in the records of instances.
+const rumprunName = "rumprun"
+
 var rumprunCommand = command{
-	name:  "rumprun",
+	name:  rumprunName,
 	usage: "[-hDS] [-t DIR | -T DIR] PLATFORM [GUEST OPTIONS] APP [--] [ARGUMENT…]",
 	short: "kiln run with Rumprun's syntax",
 	long:  rumprun.Usage,
@@ -20,7 +24,7 @@ var rumprunCommand = command{
 
 // rumprun is the command rumprun.
 func (a *app) rumprun(args []string) (int, error) {
-	a.name = "rumprun"
+	a.name = rumprunName
 	c, err := rumprun.Parse(args)
 	if err != nil {
 		return 0, err
@@ -37,30 +41,51 @@ func (a *app) rumprun(args []string) (int, error) {
 		return a.rumprunDump(c)
 	}
 	if !c.Options.Interactive {
-		return a.detach(args)
+		return a.rumprunDetached(c, args)
 	}
-	return a.rumprunGuest(c)
+	return a.rumprunForeground(c, args)
 }
 
-// rumprunGuest runs the guest of c to its end.
-func (a *app) rumprunGuest(c *rumprun.Command) (int, error) {
+// rumprunInstance returns what the instance of c, which args say, is made with.
+func rumprunInstance(c *rumprun.Command, args []string) instance.Config {
+	return instance.Config{
+		Image: c.App, Command: rumprunName, Args: args, Remove: true, Detached: !c.Options.Interactive, Log: instance.DefaultLog,
+	}
+}
+
+// rumprunDetached runs the guest of c, which args say, in the background, and
+// prints its cookie.
+func (a *app) rumprunDetached(c *rumprun.Command, args []string) (int, error) {
+	h, err := a.create(rumprunInstance(c, args))
+	if err != nil {
+		return exitFailure, err
+	}
+	started, code, err := a.launch(h)
+	if started {
+		_, err = fmt.Fprintf(a.stdout, "%s%d\n", cookieScheme, h.State.PID)
+	}
+	return code, err
+}
+
+// rumprunForeground runs the guest of c, which args say, to its end.
+func (a *app) rumprunForeground(c *rumprun.Command, args []string) (int, error) {
 	done, err := makeDir(c)
 	if err != nil {
 		return 0, err
 	}
 	defer done()
-	return a.runGuest(c)
-}
-
-// runGuest runs the guest of c, whose folder exists.
-func (a *app) runGuest(c *rumprun.Command) (int, error) {
 	c.Options.Image = c.App
-	o, done, err := a.openImage(c.Options, c.Config, c.Dir)
+	o, cleanUp, err := a.openImage(c.Options, c.Config, c.Dir)
 	if err != nil {
 		return exitFailure, err
 	}
-	defer done()
-	return run.Run(o, a.stdio())
+	defer cleanUp()
+	h, err := a.create(rumprunInstance(c, args))
+	if err != nil {
+		a.note([]string{unlisted(err)})
+		return run.Run(o, a.stdio())
+	}
+	return a.lookAfter(h, o, a.stdio(), func() error { return nil })
 }
 
 // makeDir makes the folder of -t and -T. done removes that of -t.

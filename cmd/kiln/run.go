@@ -20,8 +20,11 @@ import (
 
 const runUsage = "[kvm|qemu|auto] [FLAGS] IMAGE [[--] ARGUMENT…]"
 
+// runName is the command's name in the records of instances.
+const runName = "run"
+
 var runCommand = command{
-	name:  "run",
+	name:  runName,
 	usage: runUsage,
 	short: "start an image in a virtual machine",
 	long: `
@@ -39,6 +42,11 @@ The first word chooses between KVM, QEMU's translation, and whatever works
 Exit statuses beside the program's: 2 bad input, 125 QEMU failed, 137 killed
 because it did not end when asked, 254 the kernel crashed, or could not boot.
 
+With -d the run goes on in the background, and its name is printed. Each run is
+an instance while it lasts: kiln ps lists it, kiln stop and others take its name.
+One that is in the foreground and was given no --name and no --restart leaves no
+record when it ends.
+
 Standard output and error come out apart, unless -i gives the program a
 terminal.
 
@@ -52,40 +60,62 @@ not answer.`,
 	argsEnd: true,
 }
 
+// runCall is a command line of kiln run, understood.
+type runCall struct {
+	options run.Options
+	config  string // path of a Rumprun configuration, "" for none
+	keep    instanceFlags
+}
+
 // runFlags adds the flags of kiln run.
 func runFlags(fs *pflag.FlagSet) action {
-	o := &run.Options{}
-	addRunFlags(fs, o)
-	config := fs.String("rumprun-config", "", "configuration in Rumprun's JSON, which also says which of several programs run: `FILE`")
+	c := &runCall{}
+	c.addFlags(fs)
 	return func(a *app, args []string, _ int) (int, error) {
-		// The accelerator may stand before the flags.
-		if len(args) > 0 && slices.Contains(run.Accelerators(), args[0]) {
-			accel := args[0]
-			again := pflag.NewFlagSet("run", pflag.ContinueOnError)
-			again.SetInterspersed(false)
-			again.SetOutput(io.Discard)
-			again.Usage = func() {}
-			again.AddFlagSet(fs)
-			if err := again.Parse(args[1:]); errors.Is(err, pflag.ErrHelp) {
-				return a.help([]string{"run"})
-			} else if err != nil {
-				return 0, usageError{err.Error(), "kiln help run lists the flags"}
-			}
-			args = again.Args()
-			if o.Accel != "" && o.Accel != accel {
-				return 0, usageError{fmt.Sprintf("%s and --accel %s contradict each other", accel, o.Accel), ""}
-			}
-			o.Accel = accel
+		if err := c.parse(fs, args); errors.Is(err, pflag.ErrHelp) {
+			return a.help([]string{"run"})
+		} else if err != nil {
+			return 0, err
 		}
-		if len(args) == 0 {
-			return 0, usageError{"no image is named", "kiln run " + runUsage}
-		}
-		o.Image, o.Args = args[0], args[1:]
-		if len(o.Args) > 0 && o.Args[0] == "--" {
-			o.Args = o.Args[1:]
-		}
-		return a.run(*o, *config)
+		return a.run(c)
 	}
+}
+
+func (c *runCall) addFlags(fs *pflag.FlagSet) {
+	c.keep.addFlags(fs)
+	addRunFlags(fs, &c.options)
+	fs.StringVar(&c.config, "rumprun-config", "", "configuration in Rumprun's JSON, which also says which of several programs run: `FILE`")
+}
+
+// parse reads args, which are behind the flags of fs. The accelerator may stand
+// before the flags.
+func (c *runCall) parse(fs *pflag.FlagSet, args []string) error {
+	if len(args) > 0 && slices.Contains(run.Accelerators(), args[0]) {
+		accel := args[0]
+		again := pflag.NewFlagSet("run", pflag.ContinueOnError)
+		again.SetInterspersed(false)
+		again.SetOutput(io.Discard)
+		again.Usage = func() {}
+		again.AddFlagSet(fs)
+		if err := again.Parse(args[1:]); errors.Is(err, pflag.ErrHelp) {
+			return err
+		} else if err != nil {
+			return usageError{err.Error(), "kiln help run lists the flags"}
+		}
+		args = again.Args()
+		if c.options.Accel != "" && c.options.Accel != accel {
+			return usageError{fmt.Sprintf("%s and --accel %s contradict each other", accel, c.options.Accel), ""}
+		}
+		c.options.Accel = accel
+	}
+	if len(args) == 0 {
+		return usageError{"no image is named", "kiln run " + runUsage}
+	}
+	c.options.Image, c.options.Args = args[0], args[1:]
+	if len(c.options.Args) > 0 && c.options.Args[0] == "--" {
+		c.options.Args = c.options.Args[1:]
+	}
+	return c.keep.check(fs)
 }
 
 // addRunFlags adds the flags that set o.
@@ -113,17 +143,6 @@ func addRunFlags(fs *pflag.FlagSet, o *run.Options) {
 	fs.Uint64Var(&o.Faults, "faults", 0, "for tests: one in so many promises of memory fails")
 	fs.Lookup("faults").Hidden = true
 	fs.BoolVar(&o.Trace, "verbose", false, "print QEMU's command line")
-}
-
-// run runs the image or program o.Image. config is the path of a Rumprun
-// configuration, "" for none.
-func (a *app) run(o run.Options, config string) (int, error) {
-	o, done, err := a.openImage(o, config, "")
-	if err != nil {
-		return exitFailure, err
-	}
-	defer done()
-	return run.Run(o, a.stdio())
 }
 
 // stdio is what a run's console connects to.

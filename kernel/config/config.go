@@ -121,18 +121,11 @@ func programs(m image.Manifest, r image.RunConfig) []sentry.Program {
 		}
 		return all
 	}
-	args := m.Args
-	if len(args) == 0 {
-		args = []string{m.Program}
-	}
+	p := sentry.Program{Path: m.Program, Args: m.Argv(r.Args)}
 	if len(r.Args) > 0 && m.ReplaceProgram {
-		return []sentry.Program{{Args: r.Args}}
+		p.Path = ""
 	}
-	if len(r.Args) > 0 {
-		fixed := min(max(m.FixedArgs, 1), len(args))
-		args = append(args[:fixed:fixed], r.Args...)
-	}
-	return []sentry.Program{{Path: m.Program, Args: args}}
+	return []sentry.Program{p}
 }
 
 // either returns a unless it is empty, then b.

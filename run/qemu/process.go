@@ -139,6 +139,9 @@ func (p *Process) start() error {
 	return nil
 }
 
+// PID returns the number of QEMU's process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Kill ends QEMU at once.
 func (p *Process) Kill() error {
 	err := p.cmd.Process.Kill()

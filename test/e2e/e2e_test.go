@@ -64,6 +64,12 @@ func TestScripts(t *testing.T) {
 			env.Setenv("UID", strconv.Itoa(os.Getuid()))
 			env.Setenv("EXAMPLES", filepath.Join(root, "examples"))
 			env.Setenv("FSX", fsxOperations())
+			// Each script has instances of its own.
+			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, ".state"))
+			env.Setenv("XDG_RUNTIME_DIR", filepath.Join(env.WorkDir, ".run"))
+			if err := os.Mkdir(filepath.Join(env.WorkDir, ".run"), 0o700); err != nil {
+				return err
+			}
 			env.Values[statusKey{}] = new(int)
 			return nil
 		},
@@ -146,7 +152,7 @@ func runKiln(ts *testscript.TestScript, neg bool, args []string) {
 // environment is the script's own, with what tools need.
 func environment(ts *testscript.TestScript) []string {
 	env := os.Environ()
-	for _, name := range []string{"SOURCE_DATE_EPOCH", "HOME", "PATH", "TMPDIR", "WORK", "XDG_CACHE_HOME"} {
+	for _, name := range []string{"SOURCE_DATE_EPOCH", "HOME", "PATH", "TMPDIR", "WORK", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"} {
 		env = append(env, fmt.Sprintf("%s=%s", name, ts.Getenv(name)))
 	}
 	return env
