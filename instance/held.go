@@ -81,14 +81,15 @@ func (h *Held) SetProgram(program []string) error {
 	return writeRecord(path, h.Config)
 }
 
-// Supervise says that this process looks after the instance from now on. It
-// makes the runtime folder.
+// Supervise says that this process looks after the instance from now on, and
+// that it runs. It makes the runtime folder.
 func (h *Held) Supervise() error {
 	dir, err := h.makeRuntime()
 	if err != nil {
 		return err
 	}
 	h.State.PID, h.State.Runtime, h.State.Restarts = os.Getpid(), dir, 0
+	h.State.Status, h.State.Started, h.State.Finished = Running, time.Now(), time.Time{}
 	return h.save()
 }
 

@@ -82,6 +82,7 @@ type Instance struct {
 
 	store  *Store
 	folder string
+	locked bool // another process held the lock
 }
 
 // Folder returns the folder that stays: records, logs, an image that was baked

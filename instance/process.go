@@ -45,6 +45,12 @@ func startTime(pid int) (uint64, error) {
 	return strconv.ParseUint(string(fields[start]), 10, 64)
 }
 
+// isAlive reports whether there is a process pid.
+func isAlive(pid int) bool {
+	_, err := startTime(pid)
+	return err == nil
+}
+
 // Alive reports whether the process still runs.
 func (p Process) Alive() bool {
 	if p.PID == 0 {

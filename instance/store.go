@@ -124,25 +124,41 @@ func (s *Store) instances() string { return filepath.Join(s.folder, "instances")
 
 // look returns instance id as it is, nil if there is none.
 func (s *Store) look(id string) (*Instance, error) {
-	for range 2 {
+	for wait := 0; ; wait++ {
 		// In this order: a supervisor writes its last state before it lets go.
 		locked, err := isLocked(filepath.Join(s.instances(), id, lockFile))
 		if err != nil {
 			return nil, err
 		}
 		i, err := s.load(id)
+		if locked && err == nil && i.Up() && wait < maxWait && !isAlive(i.State.PID) {
+			time.Sleep(exitTime / maxWait) // the kernel has not closed its files yet
+			continue
+		}
 		if locked || err == nil && !i.orphaned() {
 			if errors.Is(err, fs.ErrNotExist) || err == nil && i.State.Status == Creating {
 				return nil, nil // being made or removed
+			}
+			if err == nil {
+				i.locked = locked
 			}
 			return i, err
 		}
 		if err := s.settle(id); err != nil {
 			return nil, err
 		}
+		if !isDir(filepath.Join(s.instances(), id)) {
+			return nil, nil
+		}
 	}
-	return nil, nil
 }
+
+// exitTime is how long a process that is dead may hold a lock: longer where
+// whoever asks cannot see it, as in a container.
+const (
+	exitTime = time.Second
+	maxWait  = 100
+)
 
 // orphaned reports whether the records are not those of an instance that ended
 // in order. Nobody holds its lock.

@@ -169,6 +169,7 @@ func (a *app) lookAfter(h *instance.Held, o run.Options, std run.Stdio, lives fu
 	}
 	server, err := s.Serve(nil)
 	if err != nil {
+		h.Remove = h.Remove || fresh
 		return exitFailure, abandon(h, err)
 	}
 	defer stopAfterSignals(s)()

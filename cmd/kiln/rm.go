@@ -40,6 +40,11 @@ func removeInstance(i *instance.Instance, force bool) error {
 			return err
 		}
 	}
+	if !i.Up() { // it may be about to end
+		if err := i.WaitDown(); err != nil {
+			return err
+		}
+	}
 	h, err := i.Hold()
 	if errors.Is(err, instance.ErrUp) {
 		return &instance.Error{Msg: i.Name + " runs", Hint: "kiln stop " + i.Name + " ends it; with -f, kiln rm kills it"}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -51,28 +50,10 @@ func (s *seconds) Set(text string) error {
 	return nil
 }
 
-// withTimeout returns r with a timeout, nil for the instance's own.
-func withTimeout(r instance.Request, timeout *time.Duration) instance.Request {
-	if timeout != nil {
-		ms := timeout.Milliseconds()
-		r.Timeout = &ms
-	}
-	return r
-}
-
 // stopInstance stops i, which may have ended already.
 func stopInstance(i *instance.Instance, timeout *time.Duration) error {
-	if !i.Up() {
-		return nil
-	}
-	err := i.Ask(withTimeout(instance.Request{Action: instance.ActionStop}, timeout))
-	if errors.Is(err, instance.ErrGone) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if err := i.WaitDown(); err != nil {
+	stopped, err := i.Stop(timeout)
+	if err != nil || !stopped {
 		return err
 	}
 	return i.Note(instance.EventStop, nil)
