@@ -147,6 +147,9 @@ func (a *app) findGuest(guest string) (string, error) {
 	if info, err := os.Stat(guest); err == nil && info.Mode().Type() == os.ModeSocket {
 		return guest, nil
 	}
+	if i, err := a.findInstance(guest); err == nil && i.Up() {
+		return i.ControlSocket(), nil
+	}
 	return "", usageError{fmt.Sprintf("there is no running guest %q", guest), "name a guest that runs, or the socket that kiln run --control made"}
 }
 

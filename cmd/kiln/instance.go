@@ -173,6 +173,9 @@ func (a *app) lookAfter(h *instance.Held, o run.Options, std run.Stdio, lives fu
 		return exitFailure, abandon(h, err)
 	}
 	defer stopAfterSignals(s)()
+	if o.Control == "" {
+		o.Control = h.ControlSocket()
+	}
 	var first sync.Once
 	started := o.Started
 	o.Launched = func(pid int, ports []run.Port) {
