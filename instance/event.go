@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 )
 
@@ -129,6 +131,26 @@ func (s *Store) Events(see func(Event) error, more func() bool) error {
 			return err
 		}
 	}
+}
+
+// LastStatus returns the exit status of the last guest that ended, by the events
+// that are kept.
+func (i *Instance) LastStatus() (int, error) {
+	code := ""
+	err := i.store.Events(func(e Event) error {
+		if e.ID == i.ID && e.Action == EventDie {
+			code = e.Attributes["exitCode"]
+		}
+		return nil
+	}, func() bool { return false })
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.Atoi(code)
+	if err != nil {
+		return 0, fmt.Errorf("%s was removed before its status was read", i.Name)
+	}
+	return n, nil
 }
 
 // followEvents reads f, the current file, until it no longer is. It reports

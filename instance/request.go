@@ -109,7 +109,7 @@ func (s *Server) answer(conn net.Conn) {
 	input := err == nil && r.Action == ActionInput
 	switch {
 	case input && s.input == nil:
-		input, err = false, errors.New("it was not started with -i: it takes no input")
+		input, err = false, ErrNoInput
 	case err == nil && !input:
 		err = s.do(r)
 	}
@@ -147,6 +147,9 @@ func readLine(conn net.Conn) ([]byte, error) {
 
 // ErrGone says that an instance no longer runs.
 var ErrGone = errors.New("it does not run")
+
+// ErrNoInput says that a program takes no input.
+var ErrNoInput = errors.New("it was not started with -i: it takes no input")
 
 // Ask asks r of the instance's supervisor. The error is ErrGone if there is none
 // any more.
@@ -187,6 +190,9 @@ func (i *Instance) ask(r Request) (_ *net.UnixConn, err error) {
 	var a reply
 	if err := json.Unmarshal(line, &a); err != nil {
 		return nil, err
+	}
+	if a.Error == ErrNoInput.Error() {
+		return nil, ErrNoInput
 	}
 	if a.Error != "" {
 		return nil, fmt.Errorf("%s: %s", i.Name, a.Error)

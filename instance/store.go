@@ -323,8 +323,9 @@ func (s *Store) make(c Config) (_ *Held, err error) {
 	return h, nil
 }
 
-// Rename gives instance i another name.
-func (s *Store) Rename(i *Instance, name string) error {
+// Rename gives the instance another name.
+func (i *Instance) Rename(name string) error {
+	s := i.store
 	if err := checkName(name); err != nil {
 		return err
 	}

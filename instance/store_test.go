@@ -281,7 +281,7 @@ func TestRename(t *testing.T) {
 	for _, tt := range []struct{ to, err string }{
 		{"second", "in use"}, {"first", "in use"}, {"-x", "no name"}, {"a/b", "no name"}, {"", "no name"}, {"third", ""},
 	} {
-		err := s.Rename(a.Instance, tt.to)
+		err := a.Rename(tt.to)
 		if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
 			t.Errorf("Rename(%q) = %v, want %q", tt.to, err, tt.err)
 		}

@@ -150,7 +150,11 @@ func (a *app) supervisor(args []string) (int, error) {
 		return exitFailure, abandon(h, err)
 	}
 	defer done()
-	return a.lookAfter(h, o, std, started)
+	var in *input
+	if o.Interactive {
+		in = &input{}
+	}
+	return a.lookAfter(h, o, std, in, started)
 }
 
 // reparse parses args, those of kiln run.
@@ -190,7 +194,7 @@ func (a *app) superviseRumprun(h *instance.Held, std run.Stdio, started func() e
 		defer console.Close()
 		std.Out, std.Err = io.MultiWriter(std.Out, console), io.MultiWriter(std.Err, console)
 	}
-	return a.lookAfter(h, o, std, started)
+	return a.lookAfter(h, o, std, nil, started)
 }
 
 // letGo tells the process that waits for the start, and leaves it: what the Go

@@ -18,11 +18,12 @@ import (
 
 var inspectCommand = command{
 	name:  "inspect",
-	usage: "[--json] IMAGE|PROGRAM\n       kiln inspect --symbols [--json] IMAGE [PATTERN]\n       kiln inspect --gdb IMAGE -o FILE",
-	short: "show what is inside an image, or how a program was built",
+	usage: "[--json] IMAGE|PROGRAM\n       kiln inspect INSTANCE…\n       kiln inspect --symbols [--json] IMAGE [PATTERN]\n       kiln inspect --gdb IMAGE -o FILE",
+	short: "show what is inside an image, how a program was built, or an instance's state",
 	long: `
 Prints an image's manifest, memory layout and files. Of a program, or of those
-in an image, it prints how Kiln's compiler built it.
+in an image, it prints how Kiln's compiler built it. Of INSTANCEs, where there is
+no file of the name, it prints what they were made with and their state, as JSON.
 
 With --symbols it prints the functions of the kernel instead, that is of metal
 and of the kernel program: virtual and physical address, size, program, name.
@@ -46,10 +47,16 @@ bin/debug; $KILN_DEBUG names another folder.`,
 			if *symbols {
 				return 0, a.inspectSymbols(args, *asJSON)
 			}
+			instances, err := a.namedInstances(args)
+			if err != nil {
+				return 0, err
+			}
+			if instances != nil {
+				return 0, encodeJSON(a.stdout, instances)
+			}
 			if len(args) != 1 {
 				return 0, usageError{fmt.Sprintf("%d images are named, want 1", len(args)), "kiln inspect IMAGE"}
 			}
-			var err error
 			if args[0], err = a.packageImage(args[0]); err != nil {
 				return 0, err
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -143,7 +144,7 @@ func (a *app) runForeground(h *instance.Held, c *runCall) (int, error) {
 		defer log.Close()
 		std.OutCopy, std.ErrCopy = log.Stream("stdout"), log.Stream("stderr")
 	}
-	return a.lookAfter(h, o, std, func() error { return nil })
+	return a.lookAfter(h, o, std, nil, func() error { return nil })
 }
 
 // abandon removes instance h, which never ran because of err.
@@ -155,8 +156,9 @@ func abandon(h *instance.Held, err error) error {
 }
 
 // lookAfter runs the guests of instance h, one or, by its policy, more, and
-// returns the last one's exit status. lives is called when the first one lives.
-func (a *app) lookAfter(h *instance.Held, o run.Options, std run.Stdio, lives func() error) (int, error) {
+// returns the last one's exit status. in, if not nil, is their input in place of
+// std's. lives is called when the first one lives.
+func (a *app) lookAfter(h *instance.Held, o run.Options, std run.Stdio, in *input, lives func() error) (int, error) {
 	fresh := h.State.Status == instance.Creating
 	s := instance.NewSupervisor(h)
 	s.Tell = func(err error) { a.complain(err, 0) }
@@ -167,7 +169,11 @@ func (a *app) lookAfter(h *instance.Held, o run.Options, std run.Stdio, lives fu
 	if err != nil {
 		return exitFailure, abandon(h, err)
 	}
-	server, err := s.Serve(nil)
+	var serveInput func(net.Conn)
+	if in != nil {
+		serveInput = in.serve
+	}
+	server, err := s.Serve(serveInput)
 	if err != nil {
 		h.Remove = h.Remove || fresh
 		return exitFailure, abandon(h, err)
@@ -198,6 +204,11 @@ func (a *app) lookAfter(h *instance.Held, o run.Options, std run.Stdio, lives fu
 		ended := make(chan struct{})
 		defer close(ended)
 		o.Orders = ordersOf(requests, o.StopTimeout, ended)
+		if in != nil {
+			r := in.next()
+			defer r.Close()
+			std.In = r
+		}
 		return run.Run(o, std)
 	}
 	code, err := s.Run()

@@ -63,7 +63,8 @@ type app struct {
 // commands are in the order of the flow.
 func commands() []command {
 	return []command{ccCommand, cxxCommand, bakeCommand, runCommand,
-		psCommand, execCommand, stopCommand, rmCommand,
+		psCommand, logsCommand, attachCommand, execCommand, stopCommand, killCommand, startCommand, restartCommand, waitCommand, portCommand,
+		renameCommand, rmCommand, eventsCommand,
 		diskCommand, volumeCommand, inspectCommand, packageCommand, envCommand, versionCommand,
 		rumprunBakeCommand, rumprunCommand, rumpstopCommand}
 }

@@ -85,7 +85,7 @@ func (a *app) rumprunForeground(c *rumprun.Command, args []string) (int, error) 
 		a.note([]string{unlisted(err)})
 		return run.Run(o, a.stdio())
 	}
-	return a.lookAfter(h, o, a.stdio(), func() error { return nil })
+	return a.lookAfter(h, o, a.stdio(), nil, func() error { return nil })
 }
 
 // makeDir makes the folder of -t and -T. done removes that of -t.

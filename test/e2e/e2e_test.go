@@ -6,8 +6,8 @@
 //	status N       the exit status of the last kiln command was N
 //
 // and the variables $SRC (test/programs/src), $EXAMPLES, $KILN, $KILNDIR,
-// $PACKAGES (rumprun-packages), $UID (of who runs the test) and $FSX (how many
-// operations fsx does).
+// $PACKAGES (rumprun-packages), $UID (of who runs the test), $FSX (how many
+// operations fsx does) and $ROUNDS (how often instances are killed).
 package e2e_test
 
 import (
@@ -64,6 +64,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("UID", strconv.Itoa(os.Getuid()))
 			env.Setenv("EXAMPLES", filepath.Join(root, "examples"))
 			env.Setenv("FSX", fsxOperations())
+			env.Setenv("ROUNDS", killRounds())
 			// Each script has instances of its own.
 			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, ".state"))
 			env.Setenv("XDG_RUNTIME_DIR", filepath.Join(env.WorkDir, ".run"))
@@ -114,6 +115,15 @@ func fsxOperations() string {
 		return "100000"
 	}
 	return "3000"
+}
+
+// killRounds is how often each way to kill instances is tried: eight instances a
+// round.
+func killRounds() string {
+	if os.Getenv("KILN_LONG") != "" {
+		return "13"
+	}
+	return "1"
 }
 
 // statusKey finds the last kiln command's exit status in a script's values.
