@@ -14,8 +14,8 @@ require (
 )
 
 require (
-	github.com/docker/go-units v0.5.0
 	github.com/diskfs/go-diskfs v1.9.4
+	github.com/docker/go-units v0.5.0
 	github.com/google/uuid v1.6.0
 	mvdan.cc/sh/v3 v3.12.0
 	pault.ag/go/debian v0.21.4
