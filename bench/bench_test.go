@@ -33,6 +33,28 @@ func TestParseRates(t *testing.T) {
 	}
 }
 
+func TestParseWrk(t *testing.T) {
+	const out = "Running 1s test @ http://10.0.120.101:80/1k\n  Latency   1.06ms  101.94us   1.45ms   83.33%\n  939 requests in 1.00s, 1.16MB read\nRequests/sec:    938.76\nTransfer/sec:      1.16MB\n"
+	if got, err := parseWrk(out); got != 938.76 || err != nil {
+		t.Errorf("parseWrk = %v, %v, want 938.76", got, err)
+	}
+	for _, bad := range []string{
+		"", "Requests/sec:      0.00\n", "Requests/sec: fast\n",
+		"  Socket errors: connect 0, read 3, write 0, timeout 0\n" + out, "  Non-2xx or 3xx responses: 9\n" + out,
+	} {
+		if got, err := parseWrk(bad); err == nil {
+			t.Errorf("parseWrk(%q) = %v, want an error", bad, got)
+		}
+	}
+}
+
+// TestPart: a part that is none is named, with those there are.
+func TestPart(t *testing.T) {
+	if err := run(options{part: "speed"}); err == nil || !strings.Contains(err.Error(), "nginx") {
+		t.Errorf("-part speed: %v", err)
+	}
+}
+
 func TestMedian(t *testing.T) {
 	for _, tt := range []struct {
 		in   []float64

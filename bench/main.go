@@ -3,7 +3,7 @@
 // rounds of one run. It prints a table of ratios and writes all values with
 // the machine as JSON.
 //
-//	sudo go run ./bench [-rounds 5] [-only linux] [-o result.json]
+//	sudo go run ./bench [-rounds 5] [-only linux] [-part nginx] [-o result.json]
 //
 // It needs root, for a tap in a network namespace of its own; bash and apt do
 // the rest: Debian's kernel package is downloaded and unpacked, not installed.
@@ -18,6 +18,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"kiln/test/linuxguest"
@@ -30,8 +32,9 @@ type options struct {
 	cache    string
 	out      string
 	accel    accelerator
+	part     string // "" for all
+	short    bool
 	machines bool
-	storage  bool
 	console  bool
 }
 
@@ -44,7 +47,8 @@ func main() {
 	flag.StringVar(&o.cache, "cache", "build/bench", "`folder` for the Linux kernel and images")
 	flag.StringVar(&o.out, "o", "", "write JSON to this `file`")
 	flag.BoolVar(&o.machines, "machines", false, "only find the Linux guest's fastest machine type")
-	flag.BoolVar(&o.storage, "storage", false, "measure only what is about disks")
+	flag.StringVar(&o.part, "part", "", "measure only a `part`: "+strings.Join(partNames(), ", "))
+	flag.BoolVar(&o.short, "short", false, "load servers for a moment only: to see that the benchmark works")
 	flag.BoolVar(&o.console, "console", false, "measure only Kiln's standard streams, for which root is not needed")
 	flag.Parse()
 	o.accel = accelerator{"tcg", "qemu"}
@@ -58,6 +62,9 @@ func main() {
 }
 
 func run(o options) (err error) {
+	if o.part != "" && !slices.Contains(partNames(), o.part) {
+		return fmt.Errorf("-part %s: the parts are %s", o.part, strings.Join(partNames(), ", "))
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	if err := os.MkdirAll(o.cache, 0o755); err != nil {
@@ -82,17 +89,20 @@ func run(o options) (err error) {
 	if err := makeDisk(ctx, o.cache); err != nil {
 		return err
 	}
-	kernel, err := linuxguest.Fetch(ctx, filepath.Join(o.cache, "linux"))
-	if err != nil {
+	if err := makeSite(o.cache); err != nil {
 		return err
 	}
-	linux := linuxSystem{kernel: kernel, dir: o.cache, accel: o.accel, net: net}
+	linux := linuxSystem{dir: o.cache, accel: o.accel, net: net}
 	kiln := kilnSystem{kiln: o.kiln, dir: o.cache, accel: o.accel, net: net}
-	r := &report{Rounds: o.rounds, Accel: o.accel.qemu, Guest: "Linux " + kernel.Version}
+	r := &report{Rounds: o.rounds, Accel: o.accel.qemu, Guest: "none"}
 	r.describe()
 
 	var contestants []contestant
 	if o.only != "kiln" {
+		if linux.kernel, err = linuxguest.Fetch(ctx, filepath.Join(o.cache, "linux")); err != nil {
+			return err
+		}
+		r.Guest = "Linux " + linux.kernel.Version
 		if err := linux.prepare(ctx, programs); err != nil {
 			return err
 		}
@@ -122,6 +132,7 @@ func compile(ctx context.Context, dir string) (map[program]string, error) {
 		storage:     filepath.Join(dir, "storage"),
 		redis:       "/usr/bin/redis-server",
 		redisAppend: "/usr/bin/redis-server",
+		nginx:       "/usr/sbin/nginx",
 	}
 	for p, src := range map[program]string{hello: "examples/hello/hello.c", syscalls: "bench/guest/syscalls.c", storage: "bench/guest/storage.c"} {
 		out, err := exec.CommandContext(ctx, "gcc", "-static", "-O2", "-pthread", "-o", programs[p], src).CombinedOutput()
@@ -139,33 +150,45 @@ type contestant struct {
 	column func(*measure) *[]float64
 }
 
+// A part is what -part chooses.
+type part struct {
+	name    string
+	once    bool // measured in the first round only
+	measure func(system, *network, options) ([]sample, error)
+}
+
+var parts = []part{
+	{"size", true, func(s system, _ *network, _ options) ([]sample, error) { return sizes(s) }},
+	{"memory", true, func(s system, _ *network, _ options) ([]sample, error) { return smallestMemory(s) }},
+	{"boot", false, func(s system, _ *network, _ options) ([]sample, error) { return bootTime(s) }},
+	{"calls", false, func(s system, _ *network, _ options) ([]sample, error) { return callTimes(s) }},
+	{"redis", false, func(s system, n *network, _ options) ([]sample, error) { return redisRates(s, n) }},
+	{"nginx", false, nginxRates},
+	{"disk", false, func(s system, _ *network, _ options) ([]sample, error) { return storageRates(s) }},
+	{"append", false, func(s system, n *network, _ options) ([]sample, error) { return redisAppendRates(s, n) }},
+}
+
+func partNames() (names []string) {
+	for _, p := range parts {
+		names = append(names, p.name)
+	}
+	return names
+}
+
 // rounds measures everything several times, the systems taking turns, so that a
 // change in the machine's load meets both.
 func rounds(ctx context.Context, o options, contestants []contestant, net *network, r *report) error {
-	disks := []func(system) ([]sample, error){
-		storageRates,
-		func(s system) ([]sample, error) { return redisAppendRates(s, net) },
-	}
-	repeated := append([]func(system) ([]sample, error){
-		bootTime, callTimes,
-		func(s system) ([]sample, error) { return redisRates(s, net) },
-	}, disks...)
-	once := []func(system) ([]sample, error){sizes, smallestMemory}
-	if o.storage {
-		once, repeated = nil, disks
-	}
 	for round := range o.rounds {
 		fmt.Fprintf(os.Stderr, "bench: round %d of %d\n", round+1, o.rounds)
-		work := repeated
-		if round == 0 {
-			work = append(once, repeated...)
-		}
-		for _, measure := range work {
+		for _, p := range parts {
+			if o.part != "" && p.name != o.part || p.once && round > 0 {
+				continue
+			}
 			for _, c := range contestants {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
-				samples, err := measure(c.system)
+				samples, err := p.measure(c.system, net, o)
 				if err != nil {
 					// One failed guest must not lose the others'
 					// values, but it must be seen.

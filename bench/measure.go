@@ -88,6 +88,11 @@ func redisRun(s system, n *network, p program, name string, args []string) (samp
 // startRedis boots Redis. end stops it, and returns the error that it is given,
 // or else its own.
 func startRedis(s system, p program) (g *guest, end func(error) error, err error) {
+	return startServer(s, p, "Ready to accept connections")
+}
+
+// startServer boots a server, until it prints that it serves.
+func startServer(s system, p program, serves string) (g *guest, end func(error) error, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	if g, err = start(s.command(ctx, p, 256)); err != nil {
 		cancel()
@@ -100,7 +105,7 @@ func startRedis(s system, p program) (g *guest, end func(error) error, err error
 		}
 		return err
 	}
-	if _, err := g.console.await("Ready to accept connections"); err != nil {
+	if _, err := g.console.await(serves); err != nil {
 		return nil, nil, end(err)
 	}
 	return g, end, nil

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"kiln/test/linuxguest"
@@ -21,10 +22,12 @@ const (
 	storage  program = "storage"  // prints a line for each thing done to a disk
 	// redisAppend is redis with an append-only file on a disk.
 	redisAppend program = "redis-append"
+	// nginx serves site at guestAddr until it is stopped.
+	nginx program = "nginx"
 )
 
 // networked reports whether p needs the network, disked whether a disk.
-func (p program) networked() bool { return p == redis || p == redisAppend }
+func (p program) networked() bool { return p == redis || p == redisAppend || p == nginx }
 func (p program) disked() bool    { return p == storage || p == redisAppend }
 
 // redisArgs make Redis a server in memory that answers to the tap.
@@ -65,6 +68,11 @@ func (k kilnSystem) prepare(ctx context.Context, programs map[program]string) er
 			args = append(args, redisAppendArgs...)
 		case storage:
 			args = append(args, diskMount)
+		case nginx:
+			args = append(args, nginxArgs...)
+			for guest, host := range siteFiles(k.dir) {
+				args = slices.Insert(args, 1, "--add", host+":"+guest)
+			}
 		}
 		if out, err := exec.CommandContext(ctx, k.kiln, args...).CombinedOutput(); err != nil {
 			return fmt.Errorf("kiln bake %s: %w\n%s", path, err, out)
@@ -108,6 +116,11 @@ func (l linuxSystem) prepare(ctx context.Context, programs map[program]string) e
 			fs.AddInit(l.kernel, linuxInit(p))
 		}
 		fs.AddProgram(ctx, linuxPath(p), path)
+		if p == nginx {
+			for guest, host := range siteFiles(l.dir) {
+				fs.AddFile(guest, host)
+			}
+		}
 		if err := fs.Write(ctx, l.initramfs(p)); err != nil {
 			return err
 		}
@@ -117,7 +130,10 @@ func (l linuxSystem) prepare(ctx context.Context, programs map[program]string) e
 
 // linuxPath returns where p is in its initramfs.
 func linuxPath(p program) string {
-	if p.networked() {
+	switch {
+	case p == nginx:
+		return "/usr/sbin/nginx"
+	case p.networked():
 		return "/usr/bin/redis-server"
 	}
 	return "/" + string(p)
@@ -133,7 +149,7 @@ func linuxInit(p program) string {
 		script += "$bb mkdir -p " + diskMount + "\n$bb mount -t ext4 /dev/vda " + diskMount + " || echo mount failed\n"
 	}
 	script += "exec " + linuxPath(p)
-	for _, arg := range map[program][]string{redis: redisArgs, redisAppend: redisAppendArgs, storage: {diskMount}}[p] {
+	for _, arg := range map[program][]string{redis: redisArgs, redisAppend: redisAppendArgs, storage: {diskMount}, nginx: nginxArgs}[p] {
 		script += " '" + arg + "'"
 	}
 	return script + "\n"

@@ -25,6 +25,9 @@ func (fs *Initramfs) add(guest, host string) {
 	fs.files[guest] = host
 }
 
+// AddFile adds a file of the host as guest path.
+func (fs *Initramfs) AddFile(guest, host string) { fs.add(guest, host) }
+
 // AddProgram adds a program as guest path, with its interpreter and shared
 // libraries where the linker looks for them.
 func (fs *Initramfs) AddProgram(ctx context.Context, guest, host string) {
