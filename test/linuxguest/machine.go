@@ -22,6 +22,9 @@ var NetModules = []string{
 // kernel.
 var DiskModules = []string{"drivers/block/virtio_blk.ko"}
 
+// KVMModules make /dev/kvm, on a CPU with AMD's SVM.
+var KVMModules = []string{"virt/lib/irqbypass.ko", "arch/x86/kvm/kvm.ko", "arch/x86/kvm/kvm-amd.ko"}
+
 // initHead begins every process 1 of AddInit's.
 const initHead = `#!/bin/busybox sh
 bb=/bin/busybox
@@ -31,11 +34,11 @@ for m in /modules/*.ko; do $bb insmod $m || echo "insmod $m failed"; done
 `
 
 // AddInit makes a script process 1, at /init: it finds BusyBox as $bb, /proc
-// and /dev mounted, and all of NetModules and DiskModules loaded.
-func (fs *Initramfs) AddInit(k Kernel, script string) {
+// and /dev mounted, and NetModules, DiskModules and more loaded.
+func (fs *Initramfs) AddInit(k Kernel, script string, more ...string) {
 	fs.add("/bin/busybox", "/usr/bin/busybox")
 	n := 0
-	for _, list := range [][]string{NetModules, DiskModules} {
+	for _, list := range [][]string{NetModules, DiskModules, more} {
 		for _, m := range list {
 			fs.add(fmt.Sprintf("/modules/%02d-%s", n, filepath.Base(m)), filepath.Join(k.Modules, m))
 			n++
