@@ -63,7 +63,7 @@ type Options struct {
 	Mounts   []image.Mount   // of disks, in addition to those that Disks name
 	Networks []image.Network // of interfaces, in place of the image's
 
-	GDB    int      // QEMU's gdb server listens at this port of localhost; 0: none
+	GDB    string   // where QEMU's gdb server listens: a port of localhost, or the path of a socket; "": nowhere
 	Paused bool     // the processor waits for gdb, or for QEMU's monitor
 	QEMU   []string // arguments of QEMU's, behind the others
 

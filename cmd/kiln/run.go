@@ -111,6 +111,9 @@ func (c *runCall) parse(fs *pflag.FlagSet, args []string) error {
 	if len(args) == 0 {
 		return usageError{"no image is named", "kiln run " + runUsage}
 	}
+	if c.options.Paused && c.options.GDB == "" {
+		return usageError{"--wait without --gdb: nothing could start the machine", "kiln run --gdb --wait IMAGE"}
+	}
 	c.options.Image, c.options.Args = args[0], args[1:]
 	if len(c.options.Args) > 0 && c.options.Args[0] == "--" {
 		c.options.Args = c.options.Args[1:]
@@ -142,6 +145,9 @@ func addRunFlags(fs *pflag.FlagSet, o *run.Options) {
 	fs.BoolVar(&o.Verbose, "verbose-kernel", false, "show the kernel's log on the console")
 	fs.Uint64Var(&o.Faults, "faults", 0, "for tests: one in so many promises of memory fails")
 	fs.Lookup("faults").Hidden = true
+	fs.StringVar(&o.GDB, "gdb", "", "let gdb look into the machine (kiln gdb --at), at `PORT` of 127.0.0.1 or the path of a socket")
+	fs.Lookup("gdb").NoOptDefVal = defaultGDB
+	fs.BoolVar(&o.Paused, "wait", false, "with --gdb: the machine waits for gdb")
 	fs.BoolVar(&o.Trace, "verbose", false, "print QEMU's command line")
 }
 

@@ -26,7 +26,7 @@ var ignored = []string{".debug_gdb_scripts", ".shstrtab", ".symtab", ".strtab"}
 
 // Merge writes to w one ELF file with the symbols and DWARF of all parts. The
 // first part's sections keep their names; those of the others are put behind
-// their program's: .metal.text.
+// their program's: .metal.text. What EntryName says is added.
 func Merge(w io.Writer, parts []Part) error {
 	m := &merger{dwarf: map[string][]byte{}, names: []byte{0}}
 	for i, p := range parts {
@@ -38,6 +38,7 @@ func Merge(w io.Writer, parts []Part) error {
 			return fmt.Errorf("debug information of %s: %w", p.Name, err)
 		}
 	}
+	m.addEntry()
 	return m.writeTo(w)
 }
 

@@ -105,7 +105,7 @@ type Machine struct {
 	Disks   []Disk
 	Folders []Folder
 
-	GDB    int      // port of localhost where gdb can attach; 0: none
+	GDB    string   // where gdb can attach: a port of localhost, or the path of a socket; "": nowhere
 	Paused bool     // the processor does not start by itself
 	Extra  []string // arguments behind all others
 }
@@ -160,13 +160,22 @@ func (m Machine) Args() ([]string, error) {
 		args = append(args, "-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", m.Monitor), "-mon", "chardev=monitor,mode=control")
 	}
 	args = append(args, m.virtio()...)
-	if m.GDB != 0 {
-		args = append(args, "-gdb", fmt.Sprintf("tcp:127.0.0.1:%d", m.GDB))
+	if m.GDB != "" {
+		args = append(args, "-gdb", gdbDevice(m.GDB))
 	}
 	if m.Paused {
 		args = append(args, "-S")
 	}
 	return append(args, m.Extra...), nil
+}
+
+// gdbDevice returns QEMU's name for where its gdb server listens: at a port or a
+// socket.
+func gdbDevice(at string) string {
+	if _, err := strconv.ParseUint(at, 10, 16); err == nil {
+		return "tcp:127.0.0.1:" + at
+	}
+	return "unix:" + strings.ReplaceAll(at, ",", ",,") + ",server=on,wait=off"
 }
 
 // virtio returns the arguments for the machine's virtio devices, all of them

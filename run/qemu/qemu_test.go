@@ -29,7 +29,8 @@ func TestArgs(t *testing.T) {
 		{"q35-folder", Machine{Type: Q35, Accel: TCG, Memory: 64, Image: "hello.img", Channel: 3, Folders: []Folder{{"/a", "share0", false}}}},
 		{"q35", Machine{Type: Q35, Accel: KVM, Memory: 64, Image: "hello.img", Module: "/proc/self/fd/4", Channel: 3}},
 		{"debug", Machine{Type: Microvm, Accel: TCG, Memory: 64, Image: "hello.img", Module: "run.json", Channel: NoChannel,
-			GDB: 1234, Paused: true, Extra: []string{"-vga", "none"}}},
+			GDB: "1234", Paused: true, Extra: []string{"-vga", "none"}}},
+		{"debug-socket", Machine{Type: Microvm, Accel: TCG, Memory: 64, Image: "hello.img", Channel: 3, GDB: "/tmp/a,b.sock"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

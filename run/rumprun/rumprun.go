@@ -159,7 +159,7 @@ func (c *Command) guest(args []string) error {
 	if len(c.Options.Args) > 0 && c.Options.Args[0] == "--" {
 		c.Options.Args = c.Options.Args[1:]
 	}
-	if c.Options.Paused && c.Options.GDB == 0 && len(c.Options.QEMU) == 0 {
+	if c.Options.Paused && c.Options.GDB == "" && len(c.Options.QEMU) == 0 {
 		c.Notes = append(c.Notes, "-p without -D: nothing can start the guest; with -D PORT, gdb's continue does")
 	}
 	return nil
@@ -180,7 +180,7 @@ func (c *Command) option(o option) error {
 		if err != nil || port == 0 {
 			return inputError(fmt.Sprintf("-D %s: not a port", arg), "gdb finds the guest at a port from 1 to 65535: -D 1234")
 		}
-		r.GDB = int(port)
+		r.GDB = strconv.FormatUint(port, 10)
 	case 'e':
 		name, _, ok := strings.Cut(arg, "=")
 		if name == "" {

@@ -58,7 +58,7 @@ func TestParse(t *testing.T) {
 		{"-t /x kvm app", func(c *Command) bool { return c.Dir == "/x" && !c.KeepDir }},
 		{"-S kvm app", func(c *Command) bool { return len(c.Notes) == 1 }},
 		{"kvm -dip app", func(c *Command) bool { return c.Options.Interactive && c.Options.Paused && len(c.Notes) == 2 }},
-		{"kvm -ipD 1234 app", func(c *Command) bool { return c.Options.Paused && c.Options.GDB == 1234 && len(c.Notes) == 0 }},
+		{"kvm -ipD 1234 app", func(c *Command) bool { return c.Options.Paused && c.Options.GDB == "1234" && len(c.Notes) == 0 }},
 		{"kvm -M128 app", func(c *Command) bool { return c.Options.Memory == 128 }},
 		{"kvm -M 128M app", func(c *Command) bool { return c.Options.Memory == 128 }},
 		{"kvm -e A=b -e C app", func(c *Command) bool { return reflect.DeepEqual(c.Options.Env, []string{"A=b", "C="}) }},

@@ -1,7 +1,7 @@
 // Package imports_test states which parts of Kiln may know of which, and
 // checks it: the layout is the architecture.
 //
-//	cmd/kiln → packages → cc, bake, run → image → standard library
+//	cmd/kiln → packages → cc, bake, run, debug → image → standard library
 //	cmd/kiln → instance → standard library
 //	run/volume/files → kernel/fs: block, ext4, iso9660
 //	kernel (main) → sentry → fs, virtio → machine, metal/abi
@@ -33,7 +33,7 @@ type rule struct {
 }
 
 // host are the folders of what does not run in a guest, tests aside.
-var host = []string{"kiln/cmd", "kiln/cc", "kiln/bake", "kiln/run", "kiln/image", "kiln/packages", "kiln/instance"}
+var host = []string{"kiln/cmd", "kiln/cc", "kiln/bake", "kiln/run", "kiln/image", "kiln/packages", "kiln/instance", "kiln/debug"}
 
 // onDisk are the file systems on disks, and what they need. They know nothing of
 // a machine, so that host code can look into an image with them.
@@ -57,7 +57,7 @@ var rules = []rule{
 			return ""
 		}
 		return first(p.Deps, func(dep string) bool {
-			return dep == "os/exec" || under(dep, "kiln/cmd", "kiln/cc", "kiln/bake", "kiln/run", "kiln/packages", "kiln/instance")
+			return dep == "os/exec" || under(dep, "kiln/cmd", "kiln/cc", "kiln/bake", "kiln/run", "kiln/packages", "kiln/instance", "kiln/debug")
 		})
 	}},
 	{"the image format needs only the standard library", func(p pkg) string {
@@ -66,8 +66,8 @@ var rules = []rule{
 		}
 		return first(p.Imports, func(dep string) bool { return !standard(dep) && !under(dep, "kiln/image") })
 	}},
-	{"cc, bake and run do not know the command", func(p pkg) string {
-		if !under(p.ImportPath, "kiln/cc", "kiln/bake", "kiln/run", "kiln/packages") {
+	{"cc, bake, run and debug do not know the command", func(p pkg) string {
+		if !under(p.ImportPath, "kiln/cc", "kiln/bake", "kiln/run", "kiln/packages", "kiln/debug") {
 			return ""
 		}
 		return first(p.Deps, func(dep string) bool { return under(dep, "kiln/cmd") })
