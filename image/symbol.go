@@ -271,3 +271,14 @@ func nameAt(text string, off uint32) (string, bool) {
 	name, _, ok := strings.Cut(text[:min(len(text), maxName)], "\x00")
 	return name, ok && name != ""
 }
+
+// Physical returns the physical address of what lies at virtual address virt in a
+// ring-0 program, 0 if the image does not have it.
+func (img *Image) Physical(program string, virt uint64) uint64 {
+	for _, p := range img.ringPrograms() {
+		if s, ok := p.locate(virt, 1); ok && p.name == program {
+			return s.Phys + virt - s.Virt
+		}
+	}
+	return 0
+}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -149,10 +148,7 @@ func inspectJSON(w io.Writer, img *image.Image) error {
 	for _, s := range img.Header.Segments[:img.Header.SegmentCount] {
 		doc.Kernel = append(doc.Kernel, kernelSegment{s.Virt, s.Phys, s.FileSize, s.MemSize, flagString(s.Flags)})
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(doc)
+	return printJSON(w, doc)
 }
 
 // inspectText prints img for people.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -77,10 +76,7 @@ func symbolPattern(pattern string) (func(image.Symbol) bool, error) {
 // printSymbols prints the symbols in their order.
 func printSymbols(out io.Writer, symbols []image.Symbol, asJSON bool) error {
 	if asJSON {
-		e := json.NewEncoder(out)
-		e.SetIndent("", "  ")
-		e.SetEscapeHTML(false)
-		return e.Encode(symbols)
+		return printJSON(out, symbols)
 	}
 	w := bufio.NewWriter(out)
 	const columns = "%-18s  %-9s  %6s  %-7s  %s\n"

@@ -65,7 +65,7 @@ func commands() []command {
 	return []command{ccCommand, cxxCommand, bakeCommand, runCommand,
 		psCommand, logsCommand, attachCommand, execCommand, stopCommand, killCommand, startCommand, restartCommand, waitCommand, portCommand,
 		renameCommand, rmCommand, eventsCommand,
-		diskCommand, volumeCommand, inspectCommand, gdbCommand, packageCommand, envCommand, versionCommand,
+		diskCommand, volumeCommand, inspectCommand, symCommand, gdbCommand, packageCommand, envCommand, versionCommand,
 		rumprunBakeCommand, rumprunCommand, rumpstopCommand}
 }
 

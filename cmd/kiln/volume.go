@@ -126,9 +126,11 @@ func (v *volumeFlags) list(a *app, s volume.Store, names []string) error {
 	return printVolumes(a.stdout, list)
 }
 
+// printJSON prints v for programs.
 func printJSON(out io.Writer, v any) error {
 	e := json.NewEncoder(out)
 	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }
 
