@@ -164,6 +164,12 @@ const (
 // DefaultStopTimeout is RunConfig.StopTimeout's default, in milliseconds.
 const DefaultStopTimeout = 10_000
 
+// The values of RunConfig.Strace.
+const (
+	StraceCalls = "calls" // each call, as it returns
+	StraceCount = "count" // in the end, how often which was made
+)
+
 // RunConfig is what `kiln run` passes to one boot, as the machine's initrd, in
 // JSON.
 type RunConfig struct {
@@ -178,6 +184,7 @@ type RunConfig struct {
 	Cols        uint16    `json:"cols,omitempty"`
 	Verbose     bool      `json:"verbose,omitempty"`     // the Sentry's log on the console
 	Processes   uint64    `json:"processes,omitempty"`   // RLIMIT_NPROC; 0: none
+	Strace      string    `json:"strace,omitempty"`      // what is printed of system calls: "", StraceCalls or StraceCount
 	Faults      uint64    `json:"faults,omitempty"`      // for tests: one in so many promises of memory fails; 0: none
 	Network     []Network `json:"network,omitempty"`     // replaces the manifest's
 	Mounts      []Mount   `json:"mounts,omitempty"`      // after the manifest's

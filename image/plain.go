@@ -234,7 +234,7 @@ func (r *RunConfig) members() []member {
 	return []member{
 		{"args", &r.Args}, {"commands", &r.Commands}, {"env", &r.Env}, {"cwd", &r.Cwd}, {"hostname", &r.Hostname},
 		{"interactive", &r.Interactive}, {"stdin", &r.Stdin}, {"rows", &r.Rows}, {"cols", &r.Cols},
-		{"verbose", &r.Verbose}, {"processes", &r.Processes}, {"faults", &r.Faults}, {"network", &r.Network}, {"mounts", &r.Mounts},
+		{"verbose", &r.Verbose}, {"processes", &r.Processes}, {"strace", &r.Strace}, {"faults", &r.Faults}, {"network", &r.Network}, {"mounts", &r.Mounts},
 		{"stopTimeout", &r.StopTimeout},
 	}
 }

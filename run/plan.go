@@ -44,6 +44,7 @@ type Options struct {
 	Hostname  string
 	Processes uint64 // RLIMIT_NPROC; 0 means no limit
 	Verbose   bool   // the kernel's log on the console
+	Strace    string // what is printed of system calls: "", image.StraceCalls or image.StraceCount
 	Faults    uint64 // for tests: one in so many promises of memory fails; 0: none
 
 	Network Networking
@@ -158,7 +159,7 @@ func guestConfig(o Options, t terminal) (image.RunConfig, error) {
 		Args: o.Args, Commands: o.Commands, Env: o.Env, Cwd: o.Cwd, Hostname: o.Hostname,
 		Interactive: o.Interactive && t.present,
 		Stdin:       o.Interactive && !t.present,
-		Verbose:     o.Verbose, Processes: o.Processes, Faults: o.Faults,
+		Verbose:     o.Verbose, Processes: o.Processes, Strace: o.Strace, Faults: o.Faults,
 	}
 	for _, e := range o.Env {
 		if name, _, ok := strings.Cut(e, "="); !ok || name == "" {

@@ -111,6 +111,9 @@ func (c *runCall) parse(fs *pflag.FlagSet, args []string) error {
 	if len(args) == 0 {
 		return usageError{"no image is named", "kiln run " + runUsage}
 	}
+	if s := c.options.Strace; s != "" && s != image.StraceCalls && s != image.StraceCount {
+		return usageError{fmt.Sprintf("--strace=%s: not %s or %s", s, image.StraceCalls, image.StraceCount), ""}
+	}
 	if c.options.Paused && c.options.GDB == "" {
 		return usageError{"--wait without --gdb: nothing could start the machine", "kiln run --gdb --wait IMAGE"}
 	}
@@ -143,6 +146,8 @@ func addRunFlags(fs *pflag.FlagSet, o *run.Options) {
 	fs.DurationVar(&o.StopTimeout, "stop-timeout", run.DefaultStopTimeout, "from a request to end until the machine is killed")
 	fs.StringVar(&o.Control, "control", "", "serve kiln exec and its like on the unix socket `PATH` while the guest runs")
 	fs.BoolVar(&o.Verbose, "verbose-kernel", false, "show the kernel's log on the console")
+	fs.StringVar(&o.Strace, "strace", "", "print the programs' system calls, as strace does: `calls`, each when it returns, or count, how often which was made")
+	fs.Lookup("strace").NoOptDefVal = image.StraceCalls
 	fs.Uint64Var(&o.Faults, "faults", 0, "for tests: one in so many promises of memory fails")
 	fs.Lookup("faults").Hidden = true
 	fs.StringVar(&o.GDB, "gdb", "", "let gdb look into the machine (kiln gdb --at), at `PORT` of 127.0.0.1 or the path of a socket")

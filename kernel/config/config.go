@@ -92,6 +92,7 @@ func merge(m image.Manifest, r image.RunConfig) (sentry.Config, error) {
 		Cwd:       either(r.Cwd, m.Cwd),
 		Hostname:  either(r.Hostname, m.Hostname),
 		Processes: r.Processes,
+		Strace:    r.Strace,
 		Faults:    r.Faults,
 		Terminal:  r.Interactive,
 		Rows:      r.Rows,

@@ -24,6 +24,7 @@ import (
 	"kiln/kernel/sentry/memory"
 	"kiln/kernel/sentry/missing"
 	"kiln/kernel/sentry/platform"
+	"kiln/kernel/sentry/tracing"
 )
 
 // Sentry is the running Sentry with its image.
@@ -45,14 +46,15 @@ type Sentry struct {
 	started     bool                // tasks run
 	idle        *kernel.ThreadGroup // process 1 if it is none of the programs: it never runs
 	console     console
-	outputs     *outputs  // nil before the console, and without the channel
-	running     processes // the programs, while they run
+	outputs     *outputs        // nil before the console, and without the channel
+	tracer      *tracing.Tracer // nil: system calls are not traced
+	running     processes       // the programs, while they run
 }
 
 // Boot brings the Sentry up as far as a mounted root file system. It takes
 // over c.RootFS.
 func Boot(c Config) (*Sentry, error) {
-	setUpLog(c.Verbose)
+	tracer := setUpLog(c.Verbose, c.Strace)
 	if err := machine.WatchMemory(); err != nil {
 		return nil, err
 	}
@@ -71,7 +73,7 @@ func Boot(c Config) (*Sentry, error) {
 	cpuid.Initialize()
 	fpu.InitHostState()
 
-	s := &Sentry{clock: clock, config: c, memory: memory.New(state), bounds: bounds.New(int(state.Total))}
+	s := &Sentry{clock: clock, config: c, tracer: tracer, memory: memory.New(state), bounds: bounds.New(int(state.Total))}
 	s.platform = platform.New(platform.Hooks{
 		Poll:     c.Poll,
 		MakeRoom: s.memory.MakeRoom,
@@ -101,18 +103,25 @@ func Boot(c Config) (*Sentry, error) {
 }
 
 // setUpLog directs the Sentry's log. The logger is changed in place: those with a
-// rate limit have kept it since they were made.
-func setUpLog(verbose bool) {
+// rate limit have kept it since they were made. strace says what is printed of
+// system calls; the tracer takes them out of the log.
+func setUpLog(verbose bool, strace string) *tracing.Tracer {
 	logger := log.Log()
-	if verbose {
-		logger.Emitter = log.GoogleEmitter{Writer: &log.Writer{Next: os.Stderr}}
-		logger.SetLevel(log.Info)
-		return
-	}
 	// Below Warning there is no level; warnings that matter to whoever runs
 	// a program are printed by Kiln itself.
-	logger.Emitter = discardLog{}
-	logger.SetLevel(log.Warning)
+	emitter, level := log.Emitter(discardLog{}), log.Warning
+	if verbose {
+		emitter, level = log.GoogleEmitter{Writer: &log.Writer{Next: os.Stderr}}, log.Info
+	}
+	if strace == "" {
+		logger.Emitter = emitter
+		logger.SetLevel(level)
+		return nil
+	}
+	tracer := tracing.New(strace, os.Stderr, emitter, level)
+	logger.Emitter = tracer
+	logger.SetLevel(log.Info)
+	return tracer
 }
 
 // initKernel makes the Sentry's kernel on total bytes of memory. What each step

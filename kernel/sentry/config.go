@@ -66,7 +66,8 @@ type Config struct {
 	// Faults has one in so many promises of memory fail, for tests; 0 for none.
 	Faults uint64
 
-	Verbose bool // the Sentry's own log goes to the console
+	Strace  string // what is printed of system calls: "", image.StraceCalls or image.StraceCount
+	Verbose bool   // the Sentry's own log goes to the console
 
 	// Stop is the signal of a shutdown request, without "SIG"; "" for TERM.
 	Stop string

@@ -15,6 +15,7 @@ import (
 	"kiln/kernel/notice"
 	calls "kiln/kernel/sentry/linux"
 	"kiln/kernel/sentry/platform"
+	"kiln/kernel/sentry/tracing"
 )
 
 // Run starts the program and waits for it to end, or runs several one after
@@ -22,6 +23,9 @@ import (
 func (s *Sentry) Run() (Exit, error) {
 	defer s.unmount()
 	exit, err := s.runPrograms()
+	if s.tracer != nil {
+		s.tracer.Summary()
+	}
 	if err == nil && exit.Code != 0 {
 		for _, line := range s.missing.Lines() {
 			notice.Printf("%s", line)
@@ -69,6 +73,9 @@ func (s *Sentry) startKernel() error {
 		s.memory.Reserve().NeverAmple()
 	}
 	calls.Install()
+	if s.tracer != nil {
+		tracing.Start()
+	}
 	if err := s.kernel.Start(); err != nil {
 		return err
 	}
