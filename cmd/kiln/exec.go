@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"time"
 
@@ -43,13 +42,6 @@ its output fails, its terminal hangs up.
 With -t on a terminal, Ctrl-] three times in a row leaves it.`,
 	flags:   execFlags,
 	argsEnd: true,
-}
-
-// withGuests returns all with the other commands that enter a guest behind kiln
-// exec.
-func withGuests(all []command) []command {
-	i := slices.IndexFunc(all, func(c command) bool { return c.name == execCommand.name })
-	return slices.Insert(all, i+1, cpCommand, topCommand, statsCommand)
 }
 
 // execFlags adds the flags of kiln exec.

@@ -63,7 +63,7 @@ type app struct {
 // commands are in the order of the flow.
 func commands() []command {
 	return []command{ccCommand, cxxCommand, bakeCommand, runCommand,
-		psCommand, logsCommand, attachCommand, execCommand, stopCommand, killCommand, startCommand, restartCommand, waitCommand, portCommand,
+		psCommand, logsCommand, attachCommand, execCommand, cpCommand, topCommand, statsCommand, stopCommand, killCommand, startCommand, restartCommand, waitCommand, portCommand,
 		renameCommand, rmCommand, eventsCommand,
 		diskCommand, volumeCommand, inspectCommand, symCommand, gdbCommand, packageCommand, envCommand, versionCommand,
 		rumprunBakeCommand, rumprunCommand, rumpstopCommand}
@@ -75,7 +75,7 @@ var rumprunNames = []string{rumprunBakeCommand.name, rumprunCommand.name, rumpst
 // Main is kiln, called with argv and the environment env. It returns the exit
 // status.
 func Main(argv, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{name: "kiln", all: withGuests(commands()), env: env, stdin: stdin, stdout: stdout, stderr: stderr}
+	a := &app{name: "kiln", all: commands(), env: env, stdin: stdin, stdout: stdout, stderr: stderr}
 	code, err := a.dispatch(argv)
 	if err != nil {
 		code = a.complain(err, code)
