@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -13,19 +14,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kiln/image/channel"
+	"kiln/instance"
 	"kiln/run/control"
 	"kiln/run/qemu"
 )
 
-const statsUsage = "[--no-stream] [--json] NAME…"
+const statsUsage = "[--no-stream] [--json] [NAME…]"
 
 var statsCommand = command{
 	name:  "stats",
 	usage: statsUsage,
 	short: "show what guests that run use",
 	long: `
-Shows, once a second until it is interrupted, what the guests NAME use: of the
-processors of this machine, the whole virtual machine (100 % is one of them); of
+Shows, once a second until it is interrupted, what the guests NAME use, without a
+NAME all instances that run, as they come and go: of the processors of this machine, the whole virtual machine (100 % is one of them); of
 their memory, what they have in use and cannot have for something else; what went
 over their network interfaces and to and from this machine's disks; and how many
 processes and threads they have.`,
@@ -33,9 +35,6 @@ processes and threads they have.`,
 		once := fs.Bool("no-stream", false, "show it once")
 		asJSON := fs.Bool("json", false, "print an object of JSON for each guest, in a line")
 		return func(a *app, args []string, _ int) (int, error) {
-			if len(args) == 0 {
-				return 0, usageError{"a guest is needed", "kiln stats " + statsUsage}
-			}
 			return a.copied(a.stats(args, *once, *asJSON))
 		}
 	},
@@ -57,7 +56,8 @@ type guestUse struct {
 // statsInterval is how often statistics are shown.
 const statsInterval = time.Second
 
-// stats shows what guests use until it is interrupted.
+// stats shows what guests use until it is interrupted: those named, or if none is,
+// all that run.
 func (a *app) stats(guests []string, once, asJSON bool) error {
 	interrupt := make(chan os.Signal, 1)
 	signal.Notify(interrupt, unix.SIGINT, unix.SIGTERM)
@@ -78,8 +78,11 @@ func (a *app) stats(guests []string, once, asJSON bool) error {
 		if err != nil {
 			return err
 		}
-		for i := range all {
-			all[i].CPU = 100 * float64(after[i].CPU-before[i].CPU) / float64(after[i].at.Sub(before[i].at))
+		for i, g := range all {
+			// One that is new has used nothing yet.
+			if now, then := after[g.Name], before[g.Name]; !then.at.IsZero() {
+				all[i].CPU = 100 * float64(now.CPU-then.CPU) / float64(now.at.Sub(then.at))
+			}
 		}
 		before = after
 		if err := a.printUse(all, asJSON); err != nil || once {
@@ -94,37 +97,76 @@ type taken struct {
 	at time.Time
 }
 
-// sample returns what guests use now, but for the share of the processors, and
-// what that is worked out from.
-func (a *app) sample(guests []string) (host []taken, all []guestUse, err error) {
+// sample returns what guests use now, but for the share of the processors, and by
+// their names what that is worked out from. Without guests it looks at all that run
+// and that can be asked.
+func (a *app) sample(guests []string) (host map[string]taken, all []guestUse, err error) {
+	named := len(guests) > 0
+	if !named {
+		if guests, err = a.runningInstances(); err != nil {
+			return nil, nil, err
+		}
+	}
+	host = make(map[string]taken)
 	for _, guest := range guests {
-		path, err := a.findGuest(guest)
-		if err != nil {
+		g, now, err := a.useOf(guest)
+		if err != nil && named {
 			return nil, nil, err
 		}
-		pid, err := control.Server(path)
-		if errors.Is(err, control.ErrNotServed) {
-			return nil, nil, usageError{fmt.Sprintf("there is no running guest %q", guest), ""}
+		if err == nil { // else it has ended since, or begins
+			host[guest], all = now, append(all, g)
 		}
-		if err != nil {
-			return nil, nil, err
-		}
-		var st channel.Statistics
-		if err := a.look(guest, channel.ShowStatistics, &st); err != nil {
-			return nil, nil, err
-		}
-		use, err := qemu.UseOf(pid)
-		if err != nil {
-			return nil, nil, err
-		}
-		g := guestUse{Name: guest, Memory: st.Memory, Total: st.Total, Processes: st.Processes, Read: use.Read, Written: use.Written}
-		for _, i := range st.Network {
-			g.Received += i.Received
-			g.Sent += i.Sent
-		}
-		host, all = append(host, taken{use, time.Now()}), append(all, g)
 	}
 	return host, all, nil
+}
+
+// runningInstances returns the names of the instances that run, sorted.
+func (a *app) runningInstances() ([]string, error) {
+	store, err := instance.Open(a.getenv)
+	if err != nil {
+		return nil, err
+	}
+	list, err := store.List()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, i := range list {
+		if i.Up() {
+			names = append(names, i.Name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// useOf returns what one guest uses.
+func (a *app) useOf(guest string) (guestUse, taken, error) {
+	path, err := a.findGuest(guest)
+	if err != nil {
+		return guestUse{}, taken{}, err
+	}
+	pid, err := control.Server(path)
+	if errors.Is(err, control.ErrNotServed) {
+		return guestUse{}, taken{}, usageError{fmt.Sprintf("there is no running guest %q", guest), ""}
+	}
+	if err != nil {
+		return guestUse{}, taken{}, err
+	}
+	var st channel.Statistics
+	if err := a.look(guest, channel.ShowStatistics, &st); err != nil {
+		return guestUse{}, taken{}, err
+	}
+	use, err := qemu.UseOf(pid)
+	if err != nil {
+		return guestUse{}, taken{}, err
+	}
+	g := guestUse{Name: guest, Memory: st.Memory, Total: st.Total, Processes: st.Processes, Read: use.Read, Written: use.Written}
+	for _, i := range st.Network {
+		g.Received += i.Received
+		g.Sent += i.Sent
+	}
+	return g, taken{use, time.Now()}, nil
 }
 
 // printUse prints what guests use.
