@@ -82,6 +82,9 @@ func (b *Bounds) addMappings(t *kernel.Task, n, most int64) int64 {
 	if !known {
 		b.forgetMappings(t)
 		have = freshMappings
+		if !t.ThreadGroup().Execed() {
+			have = most // a child that runs before its parent has said how many those are
+		}
 	}
 	if have+n > most {
 		have = 0
@@ -167,8 +170,10 @@ func (b *Bounds) inheritMappings(next kernel.SyscallFn) kernel.SyscallFn {
 			var m *mm.MemoryManager
 			child.WithMuLocked(func(child *kernel.Task) { m = child.MemoryManager() })
 			b.mu.Lock()
-			if n, ok := b.maps[t.MemoryManager()]; ok && m != nil && m != t.MemoryManager() {
-				b.maps[m] = n
+			if n, ok := b.maps[t.MemoryManager()]; ok && m != nil {
+				if _, counted := b.maps[m]; !counted {
+					b.maps[m] = n
+				}
 			}
 			b.mu.Unlock()
 		}
