@@ -12,6 +12,7 @@
 package bootdisk
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -236,8 +237,8 @@ func (o Options) writeESP(disk backend.Storage, at extent, g grub) error {
 		path    string
 		content io.Reader
 	}{
-		{efiPath, bytesReader(g.efi)},
-		{configPath, bytesReader(o.Config)},
+		{efiPath, bytes.NewReader(g.efi)},
+		{configPath, bytes.NewReader(o.Config)},
 		{imagePath, image},
 	} {
 		w, err := f.OpenFile(c.path, os.O_CREATE|os.O_RDWR)

@@ -1,7 +1,6 @@
 package bootdisk
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -113,8 +112,6 @@ func (g grub) embed(disk io.WriterAt, at extent) error {
 	}
 	return err
 }
-
-func bytesReader(b []byte) io.Reader { return bytes.NewReader(b) }
 
 // lastLine returns the last line that a program wrote.
 func lastLine(out []byte) string {

@@ -132,23 +132,28 @@ func checkDefaults(o *bake.Options, addresses []string) error {
 }
 
 func (a *app) bake(o bake.Options) (int, error) {
+	if err := a.makeImage(o); err != nil {
+		return exitFailure, err
+	}
+	return 0, nil
+}
+
+// makeImage bakes o with progress, hints, and what the environment says. A signal
+// ends it.
+func (a *app) makeImage(o bake.Options) error {
 	p := newProgress(a)
 	defer p.stop()
 	o.Progress, o.LibraryDirs = p.show, a.libraryDirs()
 	o.Hint = func(line string) { a.note([]string{"hint: " + line}) }
 	var err error
 	if o.Epoch, err = bake.ParseEpoch(a.getenv("SOURCE_DATE_EPOCH")); err != nil {
-		return exitFailure, err
+		return err
 	}
-	err = interruptible(func(ctx context.Context) error {
+	return interruptible(func(ctx context.Context) error {
 		o.Context = ctx
 		_, err := bake.Bake(o)
 		return err
 	})
-	if err != nil {
-		return exitFailure, err
-	}
-	return 0, nil
 }
 
 // libraryDirs returns where libraries are beside the host's: in the sysroot.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -235,18 +234,6 @@ func (a *app) note(lines []string) {
 // bakeTemporary bakes o, which names a program or a container image, to a file
 // in dir. A signal ends it, and leaves the caller time to remove dir.
 func (a *app) bakeTemporary(o bake.Options, dir string) (string, error) {
-	out := filepath.Join(dir, "image")
-	p := newProgress(a)
-	defer p.stop()
-	var err error
-	if o.Epoch, err = bake.ParseEpoch(a.getenv("SOURCE_DATE_EPOCH")); err != nil {
-		return "", err
-	}
-	err = interruptible(func(ctx context.Context) error {
-		o.Hint = func(line string) { a.note([]string{"hint: " + line}) }
-		o.Context, o.Output, o.Progress, o.LibraryDirs = ctx, out, p.show, a.libraryDirs()
-		_, err := bake.Bake(o)
-		return err
-	})
-	return out, err
+	o.Output = filepath.Join(dir, "image")
+	return o.Output, a.makeImage(o)
 }

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"archive/tar"
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -245,5 +246,5 @@ func (r *reader) read(fd *vfs.FileDescription, b []byte) (int, error) {
 
 // isMissing reports whether err says that there is no such file.
 func isMissing(err error) bool {
-	return isError(err, linuxerr.ENOENT) || isError(err, linuxerr.ENOTDIR)
+	return errors.Is(err, linuxerr.ENOENT) || errors.Is(err, linuxerr.ENOTDIR)
 }

@@ -9,13 +9,10 @@ import (
 	"strings"
 
 	"gvisor.dev/gvisor/pkg/abi/linux"
-	gverrors "gvisor.dev/gvisor/pkg/errors"
 	"gvisor.dev/gvisor/pkg/errors/linuxerr"
 	"gvisor.dev/gvisor/pkg/sentry/vfs"
 	"gvisor.dev/gvisor/pkg/usermem"
 )
-
-func isError(err error, is *gverrors.Error) bool { return errors.Is(err, is) }
 
 // Write unpacks an archive from r into folder dir, which is there. A file takes
 // the place of one of its name; a folder is filled further; neither takes the
@@ -220,7 +217,7 @@ func (w *writer) setAttributes(p string, h *tar.Header) error {
 	link := h.Typeflag == tar.TypeSymlink
 	set := func(s linux.Statx) error {
 		err := w.VFS.SetStatAt(w.Ctx, w.Creds, w.op(p, !link), &vfs.SetStatOptions{Stat: s})
-		if isError(err, linuxerr.EOPNOTSUPP) && link {
+		if errors.Is(err, linuxerr.EOPNOTSUPP) && link {
 			return nil
 		}
 		if err != nil {
